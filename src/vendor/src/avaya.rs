@@ -1,21 +1,22 @@
-//! Avaya's phones: which names are upgrade scripts and settings, and what is given out instead
-//! where the real ones are refused.
+//! Avaya's phones: which names are upgrade scripts and settings, and which files replace them if
+//! they are refused.
 //!
-//! A phone that may not have its files asks for them for ever. The classic therefore gave a refused
-//! phone two small files of the administrator's, so that it starts with what it has and is quiet.
+//! A phone that does not get its files asks for them for ever. The classic therefore gave a refused
+//! phone two small files of the administrator's, so that it starts with its current settings and
+//! stops asking.
 
 use wire::name::FileName;
 
-/// What a phone reads first, and what that says it should read.
+/// A script that a phone reads first, or the file to which the script leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
     /// Names the firmware that the phone should run, and ends by asking for the settings.
     Upgrade,
-    /// Names the values that the phone should use.
+    /// Has the values that the phone should use.
     Settings,
 }
 
-/// The names that phones ask for, folded; the last part of a path, as some sets have a directory.
+/// The names that phones ask for, folded; the last part of a path, as some phones have a directory.
 static SCRIPTS: &[(&str, Script)] = &[
     // 4600, of every release; the oldest end in .scr.
     ("46xxupgrade.scr", Script::Upgrade),
@@ -39,14 +40,14 @@ static SCRIPTS: &[(&str, Script)] = &[
     ("46xxsettings.scr", Script::Settings),
 ];
 
-/// What a name is to these phones; nothing when it is neither script nor settings.
+/// Returns the kind of script that a name means, or `None` if it is neither.
 #[must_use]
 pub fn script(name: &FileName) -> Option<Script> {
     let last = name.parts().last()?;
     SCRIPTS.iter().find(|(known, _)| known.as_bytes() == last).map(|(_, script)| *script)
 }
 
-/// The file that a phone gets, where its root has it, for a name that it is refused.
+/// Returns the file that a phone gets, if its root has it, instead of a refused one.
 #[must_use]
 pub fn override_for(name: &FileName) -> Option<FileName> {
     let file: &[u8] = match script(name)? {

@@ -1,20 +1,20 @@
-//! Firmware of which some makes read only the beginning: it holds the version, and a phone that has
-//! that version closes the connection.
+//! Firmware of which some makes read only the beginning: it holds the version, and a phone that
+//! runs that version closes the connection.
 //!
-//! Such a phone had what it wanted; any other that leaves in the middle did not.
+//! Such a phone has finished; any other one that leaves early has not.
 
-/// One make's habit.
+/// The habit of one make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderRead {
-    /// Who does so.
+    /// The make.
     pub make: &'static str,
-    /// How the names end, folded.
+    /// The ends of the names, folded.
     pub name_ends: &'static str,
-    /// Where it is known from.
+    /// The source of this knowledge.
     pub why: &'static str,
 }
 
-/// All that are known.
+/// All known habits.
 pub static HEADER_READS: &[HeaderRead] = &[
     HeaderRead {
         make: "AudioCodes",
@@ -28,7 +28,7 @@ pub static HEADER_READS: &[HeaderRead] = &[
     },
 ];
 
-/// The habit that a name is known for, whatever its case. Returns `None` if there is none.
+/// Returns the habit that a name is known for, in any case, or `None` if there is none.
 #[must_use]
 pub fn header_read(name: &[u8]) -> Option<&'static HeaderRead> {
     HEADER_READS.iter().find(|row| {

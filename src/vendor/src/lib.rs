@@ -1,4 +1,4 @@
-//! What each make of phone asks for, as tables. Knows names; never opens or sends anything.
+//! The files that each make of phone asks for, as tables. Has names; never opens or sends anything.
 
 pub mod avaya;
 pub mod header_reads;
@@ -7,15 +7,15 @@ pub mod probes;
 
 use wire::name::FileName;
 
-/// The file that a phone outside the access list gets, where its root has it, for a name that it
-/// asks for until it gets something; `None` if no make asks for the name like that.
+/// Returns the file that a phone outside the access list gets, if its root has it, for a name that
+/// it asks for again and again. Returns `None` if no make does so with the name.
 #[must_use]
 pub fn override_for(name: &FileName) -> Option<FileName> {
     avaya::override_for(name)
 }
 
-/// Names that phones of several makes are served from, as examples: what one phone may store under
-/// such a name, all others may be given.
+/// Examples of names that phones of several makes are served from: what one phone may store under
+/// such a name, all others may get.
 pub static SERVED_NAMES: &[&str] = &[
     "46xxsettings.txt",
     "46xxupgrade.scr",

@@ -1,20 +1,20 @@
-//! What each kind of set tells about itself by SNMP: which object holds what, as rows.
+//! The SNMP objects by which each kind of phone describes itself, as rows.
 //!
-//! Knows names of objects; what was answered it never sees. All are scalars that are read alone.
-//! From Avaya's MIBs of the 4600 and 9600; what no MIB says is marked, and asked for because an
-//! object that is not there costs nothing.
+//! Has only names of objects, no answers. All are scalars. The names are from Avaya's MIBs of the
+//! 4600 and 9600. Those that are in no MIB are marked; they are asked for because an object that
+//! does not exist costs nothing.
 
 /// The name of an object.
 pub type ObjectId = &'static [u32];
 
-/// What an object says of a set.
+/// What an object describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// The extension that is logged in.
     Extension,
-    /// The model, up to 8 characters on Avaya's sets.
+    /// The model, up to 8 characters on Avaya's phones.
     Model,
-    /// The firmware that runs.
+    /// The running firmware.
     Firmware,
     /// The MAC address: six octets, or text.
     Mac,
@@ -22,33 +22,33 @@ pub enum Field {
     Serial,
 }
 
-/// One kind of sets.
+/// One kind of phones.
 #[derive(Clone, Copy, Debug)]
 pub struct Set {
-    /// What people call them.
+    /// Its usual name.
     pub name: &'static str,
-    /// Beneath which names the set's own `sysObjectID` lies.
+    /// The names beneath which the phone's own `sysObjectID` lies.
     pub kinds: &'static [ObjectId],
-    /// What it tells; where a field has several objects, the first that holds something counts.
+    /// Its objects; if a field has several, the first that holds a value counts.
     pub objects: &'static [(Field, ObjectId)],
 }
 
-/// `sysObjectID.0` (RFC 3418): which kind of set it is.
+/// `sysObjectID.0` (RFC 3418): the kind of the phone.
 pub const KIND: ObjectId = &[1, 3, 6, 1, 2, 1, 1, 2, 0];
 
-/// An object of Avaya's sets.
+/// An object of Avaya's phones.
 macro_rules! avaya {
     ($($part:literal),+) => { &[1, 3, 6, 1, 4, 1, 6889, 2, 69, $($part,)+ 0] };
 }
 
-/// Beneath which a kind of Avaya's sets lies.
+/// The name beneath which a kind of Avaya's phones lies.
 macro_rules! kind {
     ($set:literal) => {
         &[&[1, 3, 6, 1, 4, 1, 6889, 1, 69, $set]]
     };
 }
 
-/// An object of Yealink's sets.
+/// An object of Yealink's phones.
 macro_rules! yealink {
     ($part:literal) => {
         &[1, 3, 6, 1, 2, 1, 37459, 2, 1, $part, 0]
@@ -57,8 +57,8 @@ macro_rules! yealink {
 
 use Field::{Extension, Firmware, Mac, Model, Serial};
 
-/// Every kind that is known. The last part of a kind, one for each model, is in no MIB; the model
-/// is read instead.
+/// Every known kind. The last part of a kind, one for each model, is in no MIB; the model is read
+/// instead.
 pub static SETS: &[Set] = &[
     Set {
         name: "4600",
@@ -111,7 +111,7 @@ pub static SETS: &[Set] = &[
         name: "96x1 SIP or J100",
         kinds: kind!(6),
         objects: &[
-            // The account, else the user that logged in.
+            // The account, else the user who logged in.
             (Extension, avaya!(6, 7, 26)),
             (Extension, avaya!(6, 7, 27)),
             (Model, avaya!(6, 1, 52)),
@@ -126,7 +126,7 @@ pub static SETS: &[Set] = &[
     },
 ];
 
-/// Every object that any set tells, with its place in [`SETS`], in the order of the rows.
+/// Returns every object of any kind of phone, with its index in [`SETS`], in the order of the rows.
 pub fn objects() -> impl Iterator<Item = (usize, Field, ObjectId)> {
     let of = |(place, set): (usize, &'static Set)| {
         set.objects.iter().map(move |(field, object)| (place, *field, *object))
@@ -167,7 +167,7 @@ mod tests {
         let mut out = Vec::new();
         let longest = Community::new(&"c".repeat(64)).unwrap();
         write_get(Version::V2c, &longest, i32::MAX, &all, &mut out).unwrap();
-        // The least that IPv6 carries in one piece, and room for what the answer adds.
+        // The least that IPv6 carries in one piece, with room for the values in the response.
         assert!(out.len() + 300 <= 1_280 - 48, "{}", out.len());
     }
 }

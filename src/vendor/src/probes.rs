@@ -1,13 +1,13 @@
-//! Boot ROMs that ask for a file's size alone, and how they end that request where it is not by the
-//! ERROR 8 that RFC 2347 has for it. EDK II says that.
+//! Boot ROMs that ask only for a file's size, and end that request in another way than by the ERROR
+//! 8 of RFC 2347. EDK II sends that one.
 
 /// Texts of the ERROR 0 by which they end it.
 static PROBE_TEXTS: &[&[u8]] = &[
-    // Intel's PXE ROMs, and those made of them.
+    // Intel's PXE ROMs, and ROMs derived from them.
     b"TFTP Aborted",
 ];
 
-/// Whether an ERROR with this text, in answer to the options of the server, only ends a probe.
+/// Returns whether an ERROR with this text, in answer to the server's options, only ends a probe.
 #[must_use]
 pub fn is_probe_text(text: &[u8]) -> bool {
     PROBE_TEXTS.iter().any(|known| text.starts_with(known))

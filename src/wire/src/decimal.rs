@@ -2,7 +2,7 @@
 //!
 //! Reads strictly, writes without an allocation.
 
-/// A number in digits alone: no sign, no blanks, no overflow.
+/// Reads a number of digits alone: no sign, no blanks, no overflow.
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -10,7 +10,7 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The digits of a number, without an allocation.
+/// Writes the digits of a number, without an allocation.
 pub(crate) fn write_decimal(value: u64, out: &mut impl Extend<u8>) {
     let mut digits = [0; 20];
     let mut rest = value;

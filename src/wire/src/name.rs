@@ -1,14 +1,14 @@
-//! File names as phones ask for them, to the one folded form in which the catalog keeps them.
+//! File names as phones ask for them, and their one folded form in the catalog.
 //!
-//! The only way from bytes of a peer to a [`FileName`]; nothing downstream looks for `..` again.
-//! A name remembers which of its letters were upper case, for directories that hold two names
-//! which differ in case only; names are equal whatever their case.
-//! `?`, `*` and `%` are ordinary bytes here: such a name is simply not found.
+//! Makes the only [`FileName`]s from bytes of a peer, so that no other code looks for `..`. A name
+//! remembers which of its letters were upper case, for directories with two names that differ in
+//! case only; equality ignores case. `?`, `*` and `%` are ordinary bytes here: such a name is
+//! simply not found.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// Longest name in bytes, directories included, as it is after folding.
+/// Longest name in bytes, directories included, after folding.
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// Bits in one word of [`FileName::upper`].
@@ -23,7 +23,7 @@ pub struct FileName {
     upper: [u64; NAME_BYTES_MAX.div_ceil(WORD_BITS)],
 }
 
-/// A name in the spelling in which it was asked for: see [`FileName::spelling`].
+/// A name in its requested spelling: see [`FileName::spelling`].
 #[derive(Clone, Copy)]
 pub struct Spelling {
     bytes_used: u8,
@@ -31,7 +31,7 @@ pub struct Spelling {
 }
 
 impl Spelling {
-    /// The bytes, as many as the folded name has.
+    /// Returns the bytes, as many as the folded name has.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.bytes_used)]
@@ -47,21 +47,22 @@ impl fmt::Display for Spelling {
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadName {
-    /// Nothing is left once slashes are taken away.
+    /// Nothing is left after removing slashes.
     Empty,
     /// Longer than [`NAME_BYTES_MAX`].
     TooLong,
-    /// Holds NUL, a line end or another control byte: this one.
+    /// Holds this control byte: NUL, a line end or another one.
     Control(u8),
-    /// Has a part `..`, which leads out of the directory it stands in.
+    /// Has a part `..`, which leads out of its directory.
     Parent,
     /// Has a part that begins with a dot: such files are the server's own or hidden on purpose.
     Hidden,
     /// Holds `:`, a drive letter or an alternate stream on Windows.
     Colon,
-    /// Has a part that Windows takes for a device, such as `con` or `com1.txt`.
+    /// Has a part that Windows treats as a device, such as `con` or `com1.txt`.
     Device,
-    /// Has a part that ends in a dot or a blank, which Windows drops, so that two names are one.
+    /// Has a part that ends in a dot or a blank, which Windows drops, so that two names are the
+    /// same.
     TrailingDotOrBlank,
     /// Ends in a slash and so names a directory.
     Directory,
@@ -96,13 +97,13 @@ impl FileName {
         Ok(name)
     }
 
-    /// The folded bytes.
+    /// Returns the folded bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.bytes_used)]
     }
 
-    /// The name in the case in which it was asked for; otherwise the same bytes.
+    /// Returns the name in its requested case, otherwise the same bytes.
     #[must_use]
     pub fn spelling(&self) -> Spelling {
         let mut bytes = self.bytes;
@@ -114,7 +115,7 @@ impl FileName {
         Spelling { bytes_used: self.bytes_used, bytes }
     }
 
-    /// Whether a path is this name in exactly the case in which it was asked for.
+    /// Returns whether a path is this name in exactly its requested case.
     #[must_use]
     pub fn is_spelled(&self, path: &[u8]) -> bool {
         path.len() == self.as_bytes().len()
@@ -128,7 +129,7 @@ impl FileName {
         self.upper[at / WORD_BITS] >> (at % WORD_BITS) & 1 == 1
     }
 
-    /// The parts between the slashes, at least one.
+    /// Returns the parts between the slashes, at least one.
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.as_bytes().split(|&byte| byte == b'/')
     }
@@ -147,13 +148,13 @@ impl FileName {
         if start > 0 {
             self.bytes[start - 1] = b'/';
         }
-        // A room that exists ends at 255 at most.
+        // The buffer ends at 255 at most.
         self.bytes_used = end as u8;
         Ok(())
     }
 }
 
-/// Refuses a part that leads elsewhere or that some system would not take for a plain file.
+/// Refuses a part that leads elsewhere or is no plain file name on some system.
 fn check_part(part: &[u8]) -> Result<(), BadName> {
     for &byte in part {
         match byte {
@@ -177,7 +178,7 @@ fn check_part(part: &[u8]) -> Result<(), BadName> {
     Ok(())
 }
 
-/// Whether Windows takes a part for a device: by its stem, whatever the extension.
+/// Returns whether Windows treats a part as a device: by its stem, with any extension.
 fn is_device(part: &[u8]) -> bool {
     let stem = part.split(|&byte| byte == b'.').next().unwrap_or(part).trim_ascii_end();
     match stem.len() {

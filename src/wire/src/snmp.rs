@@ -1,8 +1,8 @@
-//! SNMP messages of version 1 (RFC 1157) and 2c (RFC 1901, RFC 3416): GETs out, answers in.
+//! SNMP messages of version 1 (RFC 1157) and 2c (RFC 1901, RFC 3416): writes GETs, reads responses.
 //!
-//! Keeps no state and cannot panic. Messages are written here, and read with the reader of `snmp2`,
-//! strictly: nothing may be missing, left over, or of a type that no answer has. What the values
-//! mean is not known here.
+//! Keeps no state and cannot panic. Writes messages itself, and reads them with the reader of
+//! `snmp2`, strictly: nothing may be missing, left over, or of a type that no response has. Does
+//! not know what the values mean.
 
 mod encode;
 mod oid;
@@ -23,8 +23,8 @@ pub use oid::Oid;
 
 /// Longest community in bytes. Avaya's SNMPSTRING has up to 32.
 pub const COMMUNITY_BYTES_MAX: usize = 64;
-/// Longest message in bytes, either way: far more than all objects of all sets take, and still
-/// within what every reader of datagrams holds.
+/// Longest message in bytes, either way: far more than all objects of all phones take, and still
+/// within the capacity of every reader of datagrams.
 pub const MESSAGE_BYTES_MAX: usize = 2_048;
 /// Most objects in a message.
 pub const VARBINDS_MAX: usize = 64;
@@ -41,7 +41,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// As people write it.
+    /// Returns its usual name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -58,14 +58,14 @@ impl Version {
     }
 }
 
-/// What a phone wants to hear before it answers. It is a secret of sorts, and so not shown by
-/// `Debug`.
+/// The community string by which a phone accepts a request. It is a weak secret, so `Debug` does
+/// not show it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Community(Arc<str>);
 
 impl Community {
-    /// The community with this text; nothing where no phone could have it: it is 1 to
-    /// [`COMMUNITY_BYTES_MAX`] characters of ASCII, none of them a control character.
+    /// Makes the community with this text. Returns `None` if no phone could have it: it must be 1
+    /// to [`COMMUNITY_BYTES_MAX`] characters of ASCII, none of them a control character.
     #[must_use]
     pub fn new(text: &str) -> Option<Community> {
         let is_plain = |byte: u8| (b' '..=b'~').contains(&byte);
@@ -73,7 +73,7 @@ impl Community {
         valid.then(|| Community(text.into()))
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -89,9 +89,9 @@ impl fmt::Debug for Community {
 /// The value of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// No value: what a GET has.
+    /// No value, as in a GET.
     Null,
-    /// Bytes, text mostly.
+    /// Bytes, usually text.
     Octets(&'a [u8]),
     /// A number.
     Integer(i64),
@@ -101,13 +101,13 @@ pub enum Value<'a> {
     Unsigned(u64),
     /// An IPv4 address.
     Address([u8; 4]),
-    /// A value wrapped in a way that the two sides agreed on.
+    /// A value in an encoding of the two sides.
     Opaque(&'a [u8]),
-    /// The phone does not know the object (version 2c alone).
+    /// The phone does not know the object (version 2c only).
     NoSuchObject,
-    /// The phone knows the object and has none (version 2c alone).
+    /// The phone knows the object, which has no value (version 2c only).
     NoSuchInstance,
-    /// Nothing comes after the object (version 2c alone).
+    /// No object follows (version 2c only).
     EndOfView,
 }
 
@@ -121,7 +121,7 @@ pub struct Varbind<'a> {
 }
 
 impl Varbind<'_> {
-    /// Whether the phone has the object at all.
+    /// Returns whether the phone has the object at all.
     #[must_use]
     pub fn is_there(&self) -> bool {
         match self.value {
@@ -132,7 +132,7 @@ impl Varbind<'_> {
     }
 }
 
-/// The objects of a message, all of which could be read.
+/// The objects of a message, all of which are readable.
 #[derive(Clone, Copy)]
 pub struct Varbinds<'a> {
     bytes: &'a [u8],
@@ -154,13 +154,13 @@ impl<'a> Varbinds<'a> {
         Ok(Varbinds { bytes, count })
     }
 
-    /// How many there are, at most [`VARBINDS_MAX`].
+    /// Returns how many there are, at most [`VARBINDS_MAX`].
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Each of them, in the order of the message.
+    /// Returns each of them, in the order of the message.
     pub fn iter(&self) -> impl Iterator<Item = Varbind<'a>> + use<'a> {
         let mut reader = AsnReader::from_bytes(self.bytes);
         std::iter::from_fn(move || read_varbind(&mut reader).ok())
@@ -179,40 +179,40 @@ impl PartialEq for Varbinds<'_> {
     }
 }
 
-/// An answer, or a GET.
+/// A response, or a GET.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Message<'a> {
     /// Its version.
     pub version: Version,
-    /// The community, whatever its bytes.
+    /// The community, with any bytes.
     pub community: &'a [u8],
-    /// Which request it is, or answers.
+    /// The number of the request.
     pub request_id: i32,
     /// Whether the request could be answered.
     pub status: Status,
-    /// Which object was to blame, from 1; 0 means none.
+    /// The index of the object with the error, from 1; 0 means none.
     pub error_index: u32,
     /// The objects.
     pub varbinds: Varbinds<'a>,
 }
 
-/// The error status of an answer (RFC 3416, 3).
+/// The error status of a response (RFC 3416, 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u8);
 
 impl Status {
-    /// The values are there.
+    /// The values are present.
     pub const OK: Status = Status(0);
-    /// The answer would be longer than the phone can send.
+    /// The response would be longer than the phone can send.
     pub const TOO_BIG: Status = Status(1);
-    /// An object is not there (version 1).
+    /// An object does not exist (version 1).
     pub const NO_SUCH_NAME: Status = Status(2);
-    /// Anything else.
+    /// Any other error.
     pub const GENERAL: Status = Status(5);
     /// The highest that exists.
     const HIGHEST: i64 = 18;
 
-    /// The name that the RFCs give it.
+    /// Returns its name in the RFCs.
     #[must_use]
     pub fn name(self) -> &'static str {
         const NAMES: [&str; 19] = [
@@ -247,32 +247,32 @@ pub enum Malformed {
     TooLong,
     /// It has more than [`VARBINDS_MAX`] objects.
     TooMany,
-    /// It is of a version that is not spoken here.
+    /// Its version is not supported.
     UnknownVersion,
     /// It is another kind of message.
     OtherKind,
     /// A number is out of its range.
     Number,
-    /// A name is none.
+    /// A name is invalid.
     Name,
-    /// A value has a type that no answer has.
+    /// A value has a type that no response has.
     Type,
     /// Lengths or types are not those of a message, or something is left over.
     Structure,
 }
 
-/// Reads an answer to a GET.
+/// Reads a response to a GET.
 ///
 /// # Errors
-/// [`Malformed`] says in which way it is none.
+/// [`Malformed`] says why it is none.
 pub fn parse_reply(datagram: &[u8]) -> Result<Message<'_>, Malformed> {
     parse(datagram, tag::MSG_RESPONSE)
 }
 
-/// Reads a GET: for simulated phones.
+/// Reads a GET, for simulated phones.
 ///
 /// # Errors
-/// [`Malformed`] says in which way it is none.
+/// [`Malformed`] says why it is none.
 pub fn parse_get(datagram: &[u8]) -> Result<Message<'_>, Malformed> {
     parse(datagram, tag::MSG_GET)
 }
@@ -355,7 +355,7 @@ impl From<std::num::TryFromIntError> for Malformed {
     }
 }
 
-/// What must hold of any datagram whatever; unit tests and the fuzz target both call it.
+/// What must hold for any datagram; unit tests and the fuzz target both call it.
 #[doc(hidden)]
 pub fn check(datagram: &[u8]) {
     if let Ok(get) = parse_get(datagram) {
@@ -364,7 +364,7 @@ pub fn check(datagram: &[u8]) {
     let Ok(message) = parse_reply(datagram) else { return };
     assert_eq!(message.varbinds.iter().count(), message.varbinds.count());
     assert!(message.varbinds.count() <= VARBINDS_MAX);
-    // What was read says the same when it is written by code that shares nothing with the reader.
+    // It is the same after writing it by code that shares nothing with the reader.
     let Message { version, community, request_id, status, error_index, varbinds } = message;
     let reply = Reply { version, community, request_id, status, error_index };
     assert_eq!(parse_reply(&write_reply(&reply, varbinds.iter())), Ok(message));

@@ -1,8 +1,8 @@
 //! TFTP packets (RFC 1350, 2347, 2348, 2349, 7440): bytes to values and back.
 //!
 //! Borrows what it reads, cannot panic, knows nothing of transfers. A tail that is no option is
-//! ignored, because boot ROMs put garbage behind good requests; all else that breaks the RFCs is
-//! [`Malformed`].
+//! ignored, because boot ROMs put garbage after good requests. Everything else that breaks the RFCs
+//! is [`Malformed`].
 
 use std::fmt;
 
@@ -16,18 +16,18 @@ pub const OPTIONS_MAX: usize = 8;
 pub const BLKSIZE_MIN: u16 = 8;
 /// Largest block in bytes (RFC 2348).
 pub const BLKSIZE_LIMIT: u16 = 65_464;
-/// Block size where none is negotiated (RFC 1350).
+/// Block size if none is negotiated (RFC 1350).
 pub const BLKSIZE_DEFAULT: u16 = 512;
 /// Bytes before the payload of DATA: opcode and block.
 pub const DATA_HEADER_BYTES: usize = 4;
-/// Longest packet that is no DATA, in bytes.
+/// Longest packet other than DATA, in bytes.
 pub const CONTROL_BYTES_MAX: usize = 160;
 
 /// A block number on the wire. It wraps, so it is never compared with `<`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Block(pub u16);
 
-/// How the file travels (RFC 1350, section 1).
+/// How the file is sent (RFC 1350, section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Bytes as they are.
@@ -36,7 +36,7 @@ pub enum Mode {
     Netascii,
     /// Obsolete; refused.
     Mail,
-    /// A word that no RFC knows; refused.
+    /// A word of no RFC; refused.
     Unknown,
 }
 
@@ -64,8 +64,8 @@ impl Mode {
     }
 }
 
-/// The options of a request or of its OACK, as numbers. What is absent, twice there, or no number
-/// is `None` (the first of two wins); whether a number is usable is for the session to say.
+/// The options of a request or of its OACK, as numbers. An option that is absent or no number is
+/// `None`; the first of two wins. The session decides whether a number is usable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Block size in bytes (RFC 2348).
@@ -81,13 +81,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether there is none.
+    /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Options::default()
     }
 
-    /// Reads name and value pairs until the first that is none.
+    /// Reads name and value pairs until the first that is invalid.
     fn parse(mut rest: &[u8]) -> Options {
         let mut options = Options::default();
         for _ in 0..OPTIONS_MAX {
@@ -119,7 +119,7 @@ impl Options {
         }
     }
 
-    /// Writes the pairs that are there.
+    /// Writes the options that are set.
     fn write(&self, out: &mut impl Extend<u8>) {
         let pairs = [
             ("blksize", self.blksize),
@@ -141,7 +141,7 @@ impl Options {
 /// A read or write request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// The name as asked, without its NUL.
+    /// The name as requested, without its NUL.
     pub name: &'a [u8],
     /// The mode.
     pub mode: Mode,
@@ -156,13 +156,13 @@ impl<'a> Request<'a> {
         Ok(Request { name, mode: Mode::parse(mode), options: Options::parse(rest) })
     }
 
-    /// The bytes of a read request.
+    /// Returns the bytes of a read request.
     #[must_use]
     pub fn encode_read(&self) -> Vec<u8> {
         self.encode(1)
     }
 
-    /// The bytes of a write request.
+    /// Returns the bytes of a write request.
     #[must_use]
     pub fn encode_write(&self) -> Vec<u8> {
         self.encode(2)
@@ -202,7 +202,7 @@ impl ErrorCode {
     pub const OPTIONS: ErrorCode = ErrorCode(8);
 }
 
-/// One datagram's meaning.
+/// The meaning of one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// RRQ.
@@ -222,7 +222,7 @@ pub enum Packet<'a> {
     Error {
         /// The reason.
         code: ErrorCode,
-        /// The text, whatever its bytes.
+        /// The text, with any bytes.
         message: &'a [u8],
     },
     /// OACK.
@@ -236,7 +236,7 @@ pub enum Malformed {
     Short,
     /// A text has no NUL at its end.
     Unterminated,
-    /// The opcode is none of 1 to 6.
+    /// The opcode is not 1 to 6.
     UnknownOpcode(u16),
     /// A request longer than [`REQUEST_BYTES_MAX`].
     RequestTooLong,
@@ -245,7 +245,7 @@ pub enum Malformed {
 /// Reads a datagram.
 ///
 /// # Errors
-/// [`Malformed`] says in which way it is no TFTP packet.
+/// [`Malformed`] says why it is no TFTP packet.
 pub fn parse(datagram: &[u8]) -> Result<Packet<'_>, Malformed> {
     let (opcode, rest) = take_u16(datagram)?;
     if matches!(opcode, 1 | 2) && datagram.len() > REQUEST_BYTES_MAX {
@@ -258,7 +258,7 @@ pub fn parse(datagram: &[u8]) -> Result<Packet<'_>, Malformed> {
         4 => take_u16(rest).map(|(block, _)| Packet::Ack(Block(block))),
         5 => {
             let (code, text) = take_u16(rest)?;
-            // Some clients forget the NUL, or send no text at all; the code is what counts.
+            // Some clients omit the NUL, or send no text at all; the code is what counts.
             let message = text.split(|byte| *byte == 0).next().unwrap_or_default();
             Ok(Packet::Error { code: ErrorCode(code), message })
         }
@@ -267,7 +267,7 @@ pub fn parse(datagram: &[u8]) -> Result<Packet<'_>, Malformed> {
     }
 }
 
-/// A packet without payload, made in place: ACK, OACK or ERROR.
+/// A packet without payload, built in place: ACK, OACK or ERROR.
 #[derive(Clone, Copy)]
 pub struct Control {
     bytes_used: u8,
@@ -275,7 +275,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// ACK.
+    /// Makes an ACK.
     #[must_use]
     pub fn ack(block: Block) -> Control {
         let mut packet = Control::opcode(4);
@@ -283,7 +283,7 @@ impl Control {
         packet
     }
 
-    /// OACK with the options that are there.
+    /// Makes an OACK with the options that are set.
     #[must_use]
     pub fn option_ack(options: &Options) -> Control {
         let mut packet = Control::opcode(6);
@@ -291,7 +291,7 @@ impl Control {
         packet
     }
 
-    /// ERROR; a text that does not fit is cut.
+    /// Makes an ERROR; a text that does not fit is cut.
     #[must_use]
     pub fn error(code: ErrorCode, message: &str) -> Control {
         let mut packet = Control::opcode(5);
@@ -302,7 +302,7 @@ impl Control {
         packet
     }
 
-    /// The datagram.
+    /// Returns the datagram.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.bytes_used)]
@@ -316,7 +316,7 @@ impl Control {
 }
 
 impl Extend<u8> for Control {
-    /// Bytes beyond the room are left out.
+    /// Bytes beyond the capacity are left out.
     fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
         for (slot, byte) in self.bytes[usize::from(self.bytes_used)..].iter_mut().zip(bytes) {
             *slot = byte;
@@ -331,7 +331,7 @@ impl fmt::Debug for Control {
     }
 }
 
-/// The four bytes before the payload of DATA.
+/// Returns the four bytes before the payload of DATA.
 #[must_use]
 pub fn data_header(block: Block) -> [u8; DATA_HEADER_BYTES] {
     let [high, low] = block.0.to_be_bytes();
@@ -343,14 +343,14 @@ fn take_u16(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
     Ok((u16::from_be_bytes(*two), rest))
 }
 
-/// A text up to its NUL, and what follows the NUL.
+/// Returns a text up to its NUL, and the bytes after the NUL.
 fn take_text(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let end = bytes.iter().position(|byte| *byte == 0).ok_or(Malformed::Unterminated)?;
     let (text, rest) = bytes.split_at(end);
     Ok((text, rest.get(1..).unwrap_or_default()))
 }
 
-/// What must hold for any datagram whatever; unit tests and the fuzz target both call it.
+/// What must hold for any datagram; unit tests and the fuzz target both call it.
 #[doc(hidden)]
 pub fn check(datagram: &[u8]) {
     match parse(datagram) {
@@ -371,7 +371,7 @@ pub fn check(datagram: &[u8]) {
     }
 }
 
-/// What was read says the same when it is written, unless our longer word for the mode no longer
+/// Checks that a packet is the same after writing it, unless the longer word for the mode no longer
 /// fits a request.
 fn check_again(encoded: &[u8], name: &[u8]) {
     let again = parse(encoded).map(names_of);

@@ -1,7 +1,7 @@
 //! The only clock: moments in microseconds since the process started.
 //!
-//! Nothing here reads a clock. The loop reads one once per turn and hands the moment down, so that
-//! every machine can be tested at any moment that a test cares to write.
+//! Nothing here reads a clock. The loop reads it once per turn and passes the moment down, so that
+//! a test can run every state machine at any moment.
 
 use std::ops::{Add, Sub};
 pub use std::time::Duration;
@@ -14,25 +14,25 @@ impl Instant {
     /// The moment the process started.
     pub const START: Instant = Instant(0);
 
-    /// The moment `us` microseconds after the start.
+    /// Returns the moment `us` microseconds after the start.
     #[must_use]
     pub const fn from_micros(us: u64) -> Self {
         Instant(us)
     }
 
-    /// The moment `ms` milliseconds after the start.
+    /// Returns the moment `ms` milliseconds after the start.
     #[must_use]
     pub const fn from_millis(ms: u64) -> Self {
         Instant(ms * 1_000)
     }
 
-    /// Microseconds since the start.
+    /// Returns the microseconds since the start.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// How long ago `earlier` was; zero when it has not come yet.
+    /// Returns how long ago `earlier` was; zero if it has not come yet.
     #[must_use]
     pub const fn since(self, earlier: Instant) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -42,7 +42,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Instant;
 
-    /// A moment too far away to be written down is the last one that can be.
+    /// A moment that is too late to be represented becomes the last one that can be.
     fn add(self, wait: Duration) -> Instant {
         let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         Instant(self.0.saturating_add(us))

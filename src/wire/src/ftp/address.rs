@@ -1,8 +1,8 @@
-//! Where data connections meet: arguments of `PORT` and `EPRT`, replies 227 and 229 (RFC 959,
+//! Addresses of data connections: arguments of `PORT` and `EPRT`, replies 227 and 229 (RFC 959,
 //! 4.1.2; RFC 2428).
 //!
-//! Numbers are digits alone, and nothing stands around them. Whether an address may be connected to
-//! is for the session to say: port 0 and strangers are read like any other.
+//! Numbers are digits alone, with nothing around them. The session decides which addresses are
+//! allowed: port 0 and foreign hosts are parsed like any other.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
@@ -11,7 +11,7 @@ use crate::decimal::decimal;
 
 /// Longest address in text (RFC 4291, 2.2: an IPv6 address that ends as IPv4).
 const ADDRESS_BYTES_MAX: usize = 45;
-/// The bytes that may stand between the parts of EPRT (RFC 2428, 2).
+/// The bytes that may delimit the parts of EPRT (RFC 2428, 2).
 const DELIMITERS: std::ops::RangeInclusive<u8> = 33..=126;
 
 /// Why an argument is no address.
@@ -23,7 +23,7 @@ pub enum BadAddress {
     Network,
 }
 
-/// Reads `h1,h2,h3,h4,p1,p2`. Zeros may lead, for no octet has more than three digits.
+/// Reads `h1,h2,h3,h4,p1,p2`. Leading zeros are allowed, up to three digits an octet.
 ///
 /// # Errors
 /// [`BadAddress::Syntax`].
@@ -32,8 +32,8 @@ pub fn parse_port(argument: &[u8]) -> Result<SocketAddr, BadAddress> {
     Ok(SocketAddr::V4(address))
 }
 
-/// Reads `|1|132.235.1.2|6275|` and `|2|2001:db8::1|5282|`. An IPv4 address inside an IPv6 one is
-/// left there; zones have no meaning for another host and are refused.
+/// Reads `|1|132.235.1.2|6275|` and `|2|2001:db8::1|5282|`. An IPv4-mapped address stays one; zones
+/// mean nothing to another host and are refused.
 ///
 /// # Errors
 /// [`BadAddress`].
@@ -66,7 +66,7 @@ pub fn parse_eprt(argument: &[u8]) -> Result<SocketAddr, BadAddress> {
 pub fn write_port(out: &mut Vec<u8>, address: SocketAddrV4) {
     let [a, b, c, d] = address.ip().octets();
     let [high, low] = address.port().to_be_bytes();
-    // A Vec takes everything.
+    // A Vec accepts all bytes.
     let _ = write!(out, "{a},{b},{c},{d},{high},{low}");
 }
 
@@ -76,19 +76,19 @@ pub fn write_eprt(out: &mut Vec<u8>, address: SocketAddr) {
     let _ = write!(out, "|{network}|{}|{}|", address.ip(), address.port());
 }
 
-/// Writes the answer to `PASV`. In one line and with parentheses: clients search for them.
+/// Writes the reply to `PASV`: in one line and with parentheses, for which clients search.
 pub fn write_pasv(out: &mut Vec<u8>, address: SocketAddrV4) {
     out.extend_from_slice(b"227 Entering Passive Mode (");
     write_port(out, address);
     out.extend_from_slice(b")\r\n");
 }
 
-/// Writes the answer to `EPSV` (RFC 2428, 3). The address is that of the control connection.
+/// Writes the reply to `EPSV` (RFC 2428, 3). The address is that of the control connection.
 pub fn write_epsv(out: &mut Vec<u8>, port: u16) {
     let _ = write!(out, "229 Entering Extended Passive Mode (|||{port}|)\r\n");
 }
 
-/// Reads the text behind 227, as clients must: from its first digit on, with parentheses or without
+/// Reads the text after 227, as clients must: from its first digit on, with parentheses or without
 /// (RFC 1123, 4.1.2.6).
 #[must_use]
 pub fn read_pasv(text: &[u8]) -> Option<SocketAddrV4> {
@@ -99,7 +99,7 @@ pub fn read_pasv(text: &[u8]) -> Option<SocketAddrV4> {
     six(&numbers[..end])
 }
 
-/// Reads the text behind 229.
+/// Reads the text after 229.
 #[must_use]
 pub fn read_epsv(text: &[u8]) -> Option<u16> {
     let start = text.iter().position(|byte| *byte == b'(')? + 1;
@@ -121,7 +121,7 @@ fn six(numbers: &[u8]) -> Option<SocketAddrV4> {
     let address = SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]));
     parts.next().is_none().then_some(address)
 }
-/// What must hold for any argument or reply: what was read says the same when it is written.
+/// What must hold for any argument or reply: a value that was read is the same after writing it.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let mut out = Vec::new();
@@ -135,7 +135,7 @@ pub fn check(bytes: &[u8]) {
             assert_eq!(parse_port(&out), Ok(SocketAddr::V4(address)));
         }
     }
-    // The code belongs to the reply, and clients read what is behind it.
+    // The code belongs to the reply, and clients read the text after it.
     if let Some(address) = read_pasv(bytes) {
         out.clear();
         write_pasv(&mut out, address);

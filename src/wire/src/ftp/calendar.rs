@@ -1,6 +1,6 @@
 //! Moments as FTP writes them (RFC 3659, 2.3): UTC, from 1970 to the end of the year 9999.
 //!
-//! Reads no clock, and knows no leap seconds but those that it is told.
+//! Reads no clock, and has no table of leap seconds.
 
 use std::io::Write as _;
 
@@ -15,7 +15,7 @@ const DIGITS: usize = 14;
 /// Digits of a fraction that are kept.
 const FRACTION_DIGITS: usize = 9;
 
-/// A moment that a client told.
+/// A moment that a client sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment {
     /// Whole seconds since 1970, at most [`UNIX_MAX_S`].
@@ -26,8 +26,8 @@ pub struct Moment {
 
 impl Moment {
     /// Reads `YYYYMMDDHHMMSS` and a fraction of any length, of which nine digits are kept. A leap
-    /// second is the first of the next day, as the time since 1970 has it, and is only let stand at
-    /// the end of a day.
+    /// second is allowed only at the end of a day, and becomes the first second of the next one, as
+    /// in the time since 1970.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Moment> {
         let (whole, fraction) = text.split_at_checked(DIGITS)?;
@@ -57,16 +57,16 @@ fn fraction_ns(digits: &[u8]) -> Option<u32> {
     Some(kept.take(FRACTION_DIGITS).fold(0, |ns, digit| ns * 10 + digit))
 }
 
-/// Writes `YYYYMMDDHHMMSS`; later seconds than [`UNIX_MAX_S`] as that one.
+/// Writes `YYYYMMDDHHMMSS`; seconds after [`UNIX_MAX_S`] are written as that one.
 pub fn write(out: &mut Vec<u8>, unix_s: u64) {
     let at = date_of(unix_s);
     let ((year, month, day), (hour, minute, second)) = (at.to_calendar_date(), at.to_hms());
-    // A Vec takes everything.
+    // A Vec accepts all bytes.
     let month = u8::from(month);
     let _ = write!(out, "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}");
 }
 
-/// The date of a second since 1970; later ones than [`UNIX_MAX_S`] have that one's.
+/// Returns the date of a second since 1970; seconds after [`UNIX_MAX_S`] have the date of that one.
 pub(super) fn date_of(unix_s: u64) -> OffsetDateTime {
     let unix_s = unix_s.min(UNIX_MAX_S) as i64;
     OffsetDateTime::from_unix_timestamp(unix_s).unwrap_or(OffsetDateTime::UNIX_EPOCH)

@@ -1,7 +1,8 @@
-//! Commands (RFC 959, 4.1; RFC 2228, 2389, 2428, 3659), from lines.
+//! Commands (RFC 959, 4.1; RFC 2228, 2389, 2428, 3659), read from lines.
 //!
-//! Verbs know no case. One blank ends a verb; whatever follows is the argument, and where that is a
-//! name it stays as it is, blanks at both its ends included. Judges neither order nor permission.
+//! Verbs are matched in any case. One blank ends a verb, and the rest is the argument. If that is a
+//! name it is kept as it is, blanks at both ends included. Decides neither about order nor about
+//! permission.
 
 use std::fmt;
 
@@ -18,45 +19,45 @@ const VERB_BYTES_MAX: usize = 4;
 /// The first words of HTTP's requests (RFC 9110, 9; RFC 5789; RFC 9113, 3.4).
 const HTTP: &[&str] =
     &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
-/// What RFCs know and nobody is served.
+/// Verbs of RFCs that are not supported.
 const NOT_SERVED: &[&str] = &["ADAT", "CONF", "ENC", "LANG", "LPRT", "LPSV", "MIC", "SMNT"];
 
-/// What a client asks for.
+/// A client's command.
 ///
-/// Names are never empty where the command needs one, and hold no CR, LF or NUL.
+/// Names are never empty if the command needs one, and hold no CR, LF or NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// `ABOR`: to end the transfer.
+    /// `ABOR`: end the transfer.
     Abor,
     /// `ACCT`.
     Acct(&'a [u8]),
-    /// `ALLO`: bytes that a file is going to have.
+    /// `ALLO`: the size of a file to come, in bytes.
     Allo(u64),
-    /// `APPE`: to add to a file.
+    /// `APPE`: append to a file.
     Appe(&'a [u8]),
-    /// `AUTH`: TLS from here on (RFC 4217, 4).
+    /// `AUTH`: start TLS (RFC 4217, 4).
     Auth(Mechanism),
-    /// `CCC`: no TLS from here on (RFC 4217, 6).
+    /// `CCC`: end TLS (RFC 4217, 6).
     Ccc,
     /// `CDUP`, `XCUP`.
     Cdup,
-    /// `CWD`, `XCWD`. Empty where the client has no directory set: it stays where it is.
+    /// `CWD`, `XCWD`. Empty if the client has no directory set: the session stays in its own.
     Cwd(&'a [u8]),
     /// `DELE`.
     Dele(&'a [u8]),
-    /// `EPRT`: where the client listens (RFC 2428, 2).
+    /// `EPRT`: the address on which the client listens (RFC 2428, 2).
     Eprt(SocketAddr),
-    /// `EPSV`: to listen (RFC 2428, 3).
+    /// `EPSV`: listen (RFC 2428, 3).
     Epsv(Epsv),
-    /// `FEAT`: what can be done beyond RFC 959 (RFC 2389, 3).
+    /// `FEAT`: the features beyond RFC 959 (RFC 2389, 3).
     Feat,
     /// `HELP`, with a word or without.
     Help(&'a [u8]),
-    /// `LIST`, of the directory where one is where the name is empty. Options are taken away.
+    /// `LIST`; an empty name means the working directory. Options are removed.
     List(&'a [u8]),
-    /// `MDTM`: when a file was modified (RFC 3659, 3).
+    /// `MDTM`: the modification time of a file (RFC 3659, 3).
     Mdtm(&'a [u8]),
-    /// `MFMT`: to say when a file was modified (draft-somers-ftp-mfxx, 3).
+    /// `MFMT`: set the modification time of a file (draft-somers-ftp-mfxx, 3).
     Mfmt(Moment, &'a [u8]),
     /// `MKD`, `XMKD`.
     Mkd(&'a [u8]),
@@ -70,27 +71,27 @@ pub enum Command<'a> {
     Nlst(&'a [u8]),
     /// `NOOP`.
     Noop,
-    /// `OPTS MLST`: facts that are wanted from here on (RFC 3659, 7.9).
+    /// `OPTS MLST`: the facts to send from now on (RFC 3659, 7.9).
     OptsMlst(Facts),
-    /// `OPTS UTF8`, switched on or off. Older than RFC 2640, and still sent.
+    /// `OPTS UTF8`, on or off. Older than RFC 2640, and still sent.
     OptsUtf8(bool),
     /// `PASS`; may be empty.
     Pass(Secret<'a>),
-    /// `PASV`: to listen.
+    /// `PASV`: listen.
     Pasv,
-    /// `PBSZ`: a size in bytes that TLS has no use for (RFC 4217, 8).
+    /// `PBSZ`: a size in bytes, which TLS does not use (RFC 4217, 8).
     Pbsz(u32),
-    /// `PORT`: where the client listens.
+    /// `PORT`: the address on which the client listens.
     Port(SocketAddr),
-    /// `PROT`: how data travels (RFC 4217, 9).
+    /// `PROT`: the protection of data (RFC 4217, 9).
     Prot(Protection),
     /// `PWD`, `XPWD`.
     Pwd,
     /// `QUIT`.
     Quit,
-    /// `REIN`: to begin anew.
+    /// `REIN`: start the session anew.
     Rein,
-    /// `REST`: the byte where the next transfer starts (RFC 3659, 5).
+    /// `REST`: the byte at which the next transfer starts (RFC 3659, 5).
     Rest(u64),
     /// `RETR`.
     Retr(&'a [u8]),
@@ -104,11 +105,11 @@ pub enum Command<'a> {
     Site(&'a [u8]),
     /// `SIZE` (RFC 3659, 4).
     Size(&'a [u8]),
-    /// `STAT`: of a name, or of the session where it is empty. Options are taken away.
+    /// `STAT`, of a name, or of the session if it is empty. Options are removed.
     Stat(&'a [u8]),
     /// `STOR`.
     Stor(&'a [u8]),
-    /// `STOU`: to store under a name that is free; a proposal may stand here.
+    /// `STOU`: store under a free name; may hold a proposal.
     Stou(&'a [u8]),
     /// `STRU F`.
     Stru,
@@ -120,7 +121,7 @@ pub enum Command<'a> {
     User(&'a [u8]),
 }
 
-/// What nobody may read in a log.
+/// A value that must not appear in a log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret<'a>(pub &'a [u8]);
 
@@ -130,17 +131,17 @@ impl fmt::Debug for Secret<'_> {
     }
 }
 
-/// How a file's bytes travel (RFC 959, 3.1.1).
+/// How a file's bytes are sent (RFC 959, 3.1.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Type {
-    /// `A`, `A N`: lines end with CRLF. What a session begins with.
+    /// `A`, `A N`: lines end with CRLF. The default of a session.
     #[default]
     Ascii,
     /// `I`, `L 8`: as they are.
     Image,
 }
 
-/// What [`Command::Epsv`] asks for (RFC 2428, 3 and 4).
+/// The argument of [`Command::Epsv`] (RFC 2428, 3 and 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Epsv {
     /// The protocol of the control connection.
@@ -149,23 +150,23 @@ pub enum Epsv {
     V4,
     /// IPv6.
     V6,
-    /// That no other command is let set up a data connection any more.
+    /// Refuse all other commands that set up a data connection from now on.
     All,
 }
 
-/// What [`Command::Auth`] asks for.
+/// The argument of [`Command::Auth`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mechanism {
     /// `TLS`, `TLS-C`: data in clear until [`Command::Prot`].
     Tls,
-    /// `SSL`, `TLS-P`, from before RFC 4217: clients that say so mean data to be protected at once.
+    /// `SSL`, `TLS-P`, from before RFC 4217: such clients expect data to be protected at once.
     Ssl,
 }
 
 /// How data connections are protected (RFC 2228, 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protection {
-    /// `C`: not.
+    /// `C`: not at all.
     Clear,
     /// `P`: by TLS.
     Private,
@@ -174,14 +175,14 @@ pub enum Protection {
 /// A protocol that is not FTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Foreign {
-    /// A browser, perhaps made to speak here by somebody else (the ALPACA attack).
+    /// A browser, which an attacker may have directed here (the ALPACA attack).
     Http,
-    /// TLS where none was asked for.
+    /// TLS without `AUTH`.
     Tls,
 }
 
 impl Foreign {
-    /// The protocol whose first line this is.
+    /// Returns the protocol of this first line.
     #[must_use]
     pub fn of(line: &[u8]) -> Option<Foreign> {
         let (verb, _) = word(line);
@@ -189,41 +190,41 @@ impl Foreign {
     }
 }
 
-/// Why a line is no command. [`BadCommand::code`] and [`BadCommand::text`] answer it.
+/// Why a line is no command. [`BadCommand::code`] and [`BadCommand::text`] are the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BadCommand {
-    /// Nothing stands in the line.
+    /// The line is empty.
     Empty,
-    /// A verb that no RFC knows.
+    /// The verb is in no RFC.
     Unknown,
-    /// A verb that is known, and never served.
+    /// The verb is known, but not supported.
     NotServed,
-    /// Longer than a line may be.
+    /// It is longer than a line may be.
     TooLong,
-    /// A CR, LF or NUL in the middle.
+    /// It has a CR, LF or NUL in the middle.
     LineEnd,
     /// An argument is missing.
     NoArgument,
-    /// An argument is not one of the words that are served.
+    /// An argument is not one of the supported words.
     Parameter,
-    /// An argument is no number, or too large a one.
+    /// An argument is no number, or too large.
     Number,
-    /// A moment that is none.
+    /// A moment is invalid.
     Moment,
-    /// `PORT`, `EPRT`: an address that is none.
+    /// `PORT`, `EPRT`: the address is invalid.
     Address,
     /// `EPRT`, `EPSV`: neither IPv4 nor IPv6.
     Network,
-    /// `PROT`: a level that TLS does not have (RFC 4217, 9).
+    /// `PROT`: TLS does not have the level (RFC 4217, 9).
     Protection,
-    /// `OPTS` of something that has none.
+    /// `OPTS` of a command without options.
     Option,
     /// Another protocol: the session must end.
     Foreign(Foreign),
 }
 
 impl BadCommand {
-    /// The code of the answer.
+    /// Returns the code of the reply.
     #[must_use]
     pub fn code(self) -> Code {
         match self {
@@ -243,7 +244,7 @@ impl BadCommand {
         }
     }
 
-    /// The answer in words.
+    /// Returns the text of the reply.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -278,8 +279,8 @@ impl From<BadAddress> for BadCommand {
 /// Reads a line without its end.
 ///
 /// # Errors
-/// [`BadCommand`], to be answered with its code and text. All but [`BadCommand::Foreign`] leave
-/// the session as it is.
+/// [`BadCommand`], to be answered with its code and text. All but [`BadCommand::Foreign`] leave the
+/// session as it is.
 pub fn parse(line: &[u8]) -> Result<Command<'_>, BadCommand> {
     if line.is_empty() {
         return Err(BadCommand::Empty);
@@ -380,7 +381,7 @@ fn number(argument: &[u8]) -> Result<u64, BadCommand> {
     name(argument).and_then(|digits| decimal(digits).ok_or(BadCommand::Number))
 }
 
-/// The value of one of a few words, in any case.
+/// Returns the value of one of a few words, in any case.
 fn choose<T: Copy>(argument: &[u8], words: &[(&str, T)]) -> Result<T, BadCommand> {
     let argument = name(argument.trim_ascii())?;
     let chosen = words.iter().find(|(word, _)| argument.eq_ignore_ascii_case(word.as_bytes()));
@@ -406,8 +407,9 @@ fn protection(argument: &[u8]) -> Result<Protection, BadCommand> {
     choose(argument, words)?
 }
 
-/// The name behind `-la`, `-C` and the like, which clients send as if a shell read them. They are
-/// never a name: what begins with `-` is listed as `./-name`, or behind `--`.
+/// Returns the name after `-la`, `-C` and similar options, which clients send as if a shell read
+/// them. An option is never a name: a name that begins with `-` is listed as `./-name`, or after
+/// `--`.
 fn without_options(mut argument: &[u8]) -> &[u8] {
     while argument.starts_with(b"-") {
         let (option, rest) = word(argument);

@@ -1,8 +1,9 @@
-//! The lines of a control connection (RFC 1123, 4.1.2.10), however their bytes come.
+//! The lines of a control connection (RFC 1123, 4.1.2.10), independent of how their bytes are
+//! split.
 //!
-//! Each LF ends a line, with or without CR in front, and nothing that Telnet knows can hide one.
-//! Telnet's commands and NULs are taken out and never answered. What follows the first line of
-//! another protocol is never read as commands.
+//! Each LF ends a line, with or without CR before it, and no byte of Telnet can hide one. Telnet's
+//! commands and NULs are removed and never answered. Lines after the first line of another protocol
+//! are never read as commands.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,22 +13,22 @@ use super::command::{BadCommand, Foreign};
 
 /// The first byte of each TLS connection (RFC 8446, 5.1); no command begins with it.
 const TLS_HANDSHAKE: u8 = 22;
-/// The first of Telnet's own bytes; all above are, too (RFC 854).
+/// The first of Telnet's own bytes; all higher ones are Telnet's, too (RFC 854).
 const TELNET_MIN: u8 = 240;
 
-/// What the bytes at the start of a line are.
+/// The meaning of the bytes at the start of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Framed<'a> {
     /// A line.
     Line {
-        /// Without its end, without Telnet's commands and NULs. May be empty.
+        /// Without its end, Telnet's commands and NULs. May be empty.
         line: Cow<'a, [u8]>,
         /// Where the next line starts, in bytes.
         used: usize,
     },
-    /// Its end is not here yet.
+    /// Its end has not come yet.
     Partial,
-    /// Longer than it may be.
+    /// Longer than allowed.
     TooLong {
         /// How many of the bytes belong to it.
         used: usize,
@@ -38,10 +39,9 @@ pub enum Framed<'a> {
     Foreign(Foreign),
 }
 
-/// Reads the line that the bytes begin with. `line_max` limits what stands in front of its LF,
-/// Telnet's bytes included.
+/// Reads the first line of the bytes. `line_max` limits the bytes before its LF, Telnet's included.
 ///
-/// Searches from the start each time: where bytes come one by one, [`Lines`] does not.
+/// Searches from the start each time; [`Lines`] does not, for bytes that come one by one.
 #[must_use]
 pub fn line(bytes: &[u8], line_max: usize) -> Framed<'_> {
     if bytes.first() == Some(&TLS_HANDSHAKE) {
@@ -53,7 +53,7 @@ pub fn line(bytes: &[u8], line_max: usize) -> Framed<'_> {
         return Framed::Partial;
     }
     let line = clean(without_cr(&reach[..end.unwrap_or(reach.len())]));
-    // A browser's first line may be longer than any command, and its lines that follow are not.
+    // A browser's first line may be longer than any command, but the lines after it are not.
     match (Foreign::of(&line), end) {
         (Some(foreign), _) => Framed::Foreign(foreign),
         (None, Some(end)) => Framed::Line { line, used: end + 1 },
@@ -69,7 +69,7 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| *byte == b'\n')
 }
 
-/// The line without the CRs of its end; some clients send two.
+/// Returns the line without the CRs at its end; some clients send two.
 fn without_cr(mut line: &[u8]) -> &[u8] {
     while let [shorter @ .., b'\r'] = line {
         line = shorter;
@@ -77,8 +77,8 @@ fn without_cr(mut line: &[u8]) -> &[u8] {
     line
 }
 
-/// The line without NULs and Telnet's commands. An interrupted client sends IAC IP, IAC DM, ABOR
-/// (RFC 959, 4.1.3); where the last urgent byte was not kept in line, IAC or DM is left of it.
+/// Returns the line without NULs and Telnet's commands. An interrupted client sends IAC IP, IAC DM,
+/// ABOR (RFC 959, 4.1.3); if the last urgent byte was not kept in line, only IAC or DM remains.
 /// Elsewhere an IAC that begins no command of Telnet is a byte of a name that was not doubled.
 fn clean(raw: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = |byte: &u8| !matches!(*byte, 0 | IAC);
@@ -94,7 +94,7 @@ fn clean(raw: &[u8]) -> Cow<'_, [u8]> {
                 line.push(IAC);
                 after
             }
-            // WILL, WON'T, DO and DON'T have an option behind them.
+            // WILL, WON'T, DO and DON'T have an option after them.
             [IAC, 251..=254, _, after @ ..] => after,
             [IAC, TELNET_MIN..=254, after @ ..] | [0, after @ ..] => after,
             [TELNET_MIN..=IAC, after @ ..] if line.is_empty() => after,
@@ -106,20 +106,20 @@ fn clean(raw: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The lines of one connection. Keeps what is not a whole line yet, at most `line_max` and one
-/// byte, and looks at no byte more often because they come slowly.
+/// The lines of one connection. Keeps an incomplete line, at most `line_max` and one byte, and
+/// examines each byte once even if they come slowly.
 ///
-/// What came in clear before TLS must never be read as commands after it, for anybody could have
-/// put it there: begin with a new value then, and drop the bytes that are left.
+/// Bytes that came in clear before TLS must never be read as commands after it, because an attacker
+/// could have inserted them. So start with a new value then, and drop the remaining bytes.
 pub struct Lines {
     line_max: usize,
-    /// The beginning of a line, without LF; a line that was handed out, where `state` says so.
+    /// The beginning of a line, without LF; or, depending on `state`, a line that was returned.
     kept: Vec<u8>,
     state: State,
 }
 
 impl fmt::Debug for Lines {
-    /// Without the bytes, for they may be those of a password.
+    /// Without the bytes, which may be those of a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Lines { line_max, kept, state } = self;
         write!(f, "Lines({state:?}, {} of {line_max} bytes)", kept.len())
@@ -130,26 +130,26 @@ impl fmt::Debug for Lines {
 enum State {
     /// In a line, or between two.
     Within,
-    /// What is kept has been handed out.
+    /// The kept line was returned.
     Given,
     /// In a line that is too long.
     Skipping,
-    /// Not FTP: nothing is read any more.
+    /// Not FTP: nothing more is read.
     Foreign,
 }
 
 impl Lines {
-    /// Lines of at most `line_max` bytes in front of their LF, which must be 16 or more: less would
-    /// not hold the first word of HTTP.
+    /// Makes it for lines of at most `line_max` bytes before their LF. It must be 16 or more, to
+    /// hold the first word of HTTP.
     #[must_use]
     pub fn new(line_max: usize) -> Lines {
         Lines { line_max, kept: Vec::new(), state: State::Within }
     }
 
-    /// Takes the next line off the bytes; nothing once they are all taken and no line is whole.
+    /// Takes the next line from the bytes. Returns `None` once all are taken without a whole line.
     ///
     /// # Errors
-    /// [`BadCommand::TooLong`], once for each line that is, as soon as it is;
+    /// [`BadCommand::TooLong`], once for each such line, as soon as it is too long;
     /// [`BadCommand::Foreign`], once, and no line after it.
     pub fn next<'a, 'b: 'a>(
         &'a mut self,
@@ -176,12 +176,12 @@ impl Lines {
         if self.kept.is_empty() { self.begin(bytes) } else { self.go_on(bytes) }
     }
 
-    /// Forgets what is kept: what came in clear must not be read behind TLS.
+    /// Drops what is kept: bytes in clear must not be read after TLS starts.
     pub fn begin_anew(&mut self) {
         *self = Lines::new(self.line_max);
     }
 
-    /// Whether a line has begun and not ended.
+    /// Returns whether a line has begun and not ended.
     #[must_use]
     pub fn is_begun(&self) -> bool {
         match self.state {
@@ -231,7 +231,7 @@ impl Lines {
         }
         let framed = match line(&self.kept, self.line_max) {
             Framed::Line { line, .. } => Ok(line.into_owned()),
-            // The room was filled, so there is an end or too much.
+            // The buffer is full, so there is an end, or the line is too long.
             Framed::Partial | Framed::TooLong { .. } => Err(None),
             Framed::Foreign(foreign) => Err(Some(foreign)),
         };
@@ -265,8 +265,8 @@ impl Lines {
 fn take(bytes: &mut &[u8], count: usize) {
     *bytes = bytes.get(count..).unwrap_or_default();
 }
-/// What must hold for any bytes: cut in any way, they are the same commands; what is a command
-/// holds no line end; nothing is kept beyond the limit. The first byte chooses cuts and limit.
+/// What must hold for any bytes: split in any way, they are the same commands; no command holds a
+/// line end; nothing is kept beyond the limit. The first byte chooses splits and limit.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Some((&seed, input)) = bytes.split_first() else { return };
@@ -288,7 +288,7 @@ pub fn check(bytes: &[u8]) {
     assert!(whole.len() <= lines, "{whole:?}");
 }
 
-/// What is made of the bytes, cut into pieces of so many.
+/// Returns the commands in the bytes, split into pieces of such lengths.
 fn commands(input: &[u8], line_max: usize, mut cut: impl FnMut() -> usize) -> Vec<String> {
     let (mut lines, mut said) = (Lines::new(line_max), Vec::new());
     let mut rest = input;
@@ -315,7 +315,7 @@ mod tests {
 
     const LINE_MAX: usize = 32;
 
-    /// The lines, however they are cut.
+    /// Returns the lines, the same for every split.
     fn lines(input: &[u8]) -> Vec<Result<Vec<u8>, BadCommand>> {
         for seed in 0..=255 {
             check(&[&[seed], input].concat());

@@ -1,25 +1,25 @@
-//! What a directory holds, one entry to a line: `LIST`, `NLST` and `MLSD` (RFC 959; RFC 3659, 7).
+//! Listings, one entry a line: `LIST`, `NLST` and `MLSD` (RFC 959; RFC 3659, 7).
 //!
-//! Names go out as they are. One with CR, LF or NUL would be two lines to somebody, and is left
+//! Names are sent as they are. A name with CR, LF or NUL would look like two lines, and is left
 //! out. Times are UTC.
 
 use std::io::Write as _;
 
 use super::calendar::{self, date_of};
 
-/// Half a year in seconds: for files older than that, `LIST` tells the year in place of the time.
+/// Half a year in seconds: for older files `LIST` has the year instead of the time.
 pub const RECENT_S: u64 = 15_778_476;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// What an entry is (RFC 3659, 7.5.1).
+/// The kind of an entry (RFC 3659, 7.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A file.
     File,
     /// A directory.
     Directory,
-    /// The directory that is listed itself.
+    /// The listed directory itself.
     Current,
     /// The directory above.
     Parent,
@@ -28,27 +28,27 @@ pub enum Kind {
 /// What a client may do with an entry (RFC 3659, 7.5.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Read it; of a directory, enter and list it.
+    /// Read it; for a directory, enter and list it.
     pub read: bool,
-    /// Give a file other bytes; of a directory, make and remove something in it.
+    /// Overwrite a file; for a directory, make and remove something in it.
     pub write: bool,
-    /// Delete it, or give it another name.
+    /// Delete or rename it.
     pub remove: bool,
 }
 
 impl Rights {
     /// Everything.
     pub const ALL: Rights = Rights { read: true, write: true, remove: true };
-    /// To look.
+    /// Only reading.
     pub const READ: Rights = Rights { read: true, write: false, remove: false };
 }
 
 /// A file or directory, as a client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The name; a path where one entry alone was asked for. Never empty.
+    /// The name, or a path if only this entry was requested. Never empty.
     pub name: &'a [u8],
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Size in bytes.
     pub bytes: u64,
@@ -70,8 +70,8 @@ impl Entry<'_> {
         }
     }
 
-    /// What may be done with it (RFC 3659, 7.5.5): read, append, delete, rename, write; enter,
-    /// list, create, make directories, purge. What is appended to is read first.
+    /// Returns the rights in letters (RFC 3659, 7.5.5): read, append, delete, rename, write; enter,
+    /// list, create, make directories, purge. To append to a file, it must be readable, too.
     fn perm(&self) -> String {
         let Rights { read, write, remove } = self.rights;
         let letters: &[(bool, char)] = match self.is_file() {
@@ -93,8 +93,8 @@ impl Entry<'_> {
 }
 
 /// Writes a line of `LIST` in the form of Unix, which has no standard and which all clients read.
-/// The time of day where the file was modified within half a year before `now_s`, seconds since
-/// 1970; else the year.
+/// It has the time of day if the file was modified within half a year before `now_s`, in seconds
+/// since 1970; else the year.
 pub fn list(out: &mut Vec<u8>, entry: &Entry<'_>, now_s: u64) {
     if !entry.fits_a_line() {
         return;
@@ -108,7 +108,7 @@ pub fn list(out: &mut Vec<u8>, entry: &Entry<'_>, now_s: u64) {
     let at = date_of(entry.modified_s);
     let month = MONTHS.get(u8::from(at.month()) as usize - 1).copied().unwrap_or_default();
     let is_recent = entry.modified_s <= now_s && now_s - entry.modified_s < RECENT_S;
-    // A Vec takes everything.
+    // A Vec accepts all bytes.
     let _ = write!(out, "{mode} {links:3} ftp ftp {:12} {month} {:2} ", entry.bytes, at.day());
     let _ = match is_recent {
         true => write!(out, "{:02}:{:02} ", at.hour(), at.minute()),
@@ -124,8 +124,8 @@ pub fn nlst(out: &mut Vec<u8>, entry: &Entry<'_>) {
     }
 }
 
-/// Writes a line of `MLSD`: facts, a blank, the name (RFC 3659, 7.2). For `MLST` the same, without
-/// its line end, is a line of the reply.
+/// Writes a line of `MLSD`: facts, a blank, the name (RFC 3659, 7.2). Without its line end it is a
+/// line of the reply to `MLST`.
 pub fn mlsd(out: &mut Vec<u8>, entry: &Entry<'_>, facts: Facts) {
     if !entry.fits_a_line() {
         return;
@@ -139,7 +139,7 @@ pub fn mlsd(out: &mut Vec<u8>, entry: &Entry<'_>, facts: Facts) {
         };
         let _ = write!(out, "type={kind};");
     }
-    // The size of a directory is nothing that could be transferred (7.5.7).
+    // A directory has no size that could be transferred (7.5.7).
     if facts.size && entry.is_file() {
         let _ = write!(out, "size={};", entry.bytes);
     }
@@ -160,7 +160,7 @@ fn end(out: &mut Vec<u8>, entry: &Entry<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The facts that a client wants to be told of each entry (RFC 3659, 7.5).
+/// The facts that a client wants for each entry (RFC 3659, 7.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// `type`.
@@ -180,11 +180,11 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// All there are, which a session begins with.
+    /// All facts, the default of a session.
     pub const ALL: Facts = Facts { kind: true, size: true, modify: true, perm: true };
 
-    /// Reads a list such as `type;size;`, in any case. Facts that are not known are left out; an
-    /// empty list wants none (RFC 3659, 7.9).
+    /// Reads a list such as `type;size;`, in any case. Unknown facts are ignored; an empty list
+    /// means none (RFC 3659, 7.9).
     #[must_use]
     pub fn parse(list: &[u8]) -> Facts {
         let wants = |name: &str| {
@@ -198,14 +198,14 @@ impl Facts {
         }
     }
 
-    /// Writes all facts that can be had, those that are chosen with a star (RFC 3659, 7.8).
+    /// Writes all available facts, with a star after the chosen ones (RFC 3659, 7.8).
     pub fn announce(self, out: &mut Vec<u8>) {
         for (name, is_chosen) in self.each() {
             let _ = write!(out, "{name}{};", if is_chosen { "*" } else { "" });
         }
     }
 
-    /// Writes what the answer to `OPTS MLST` says of them: `MLST OPTS type;size;`.
+    /// Writes the text of the reply to `OPTS MLST`: `MLST OPTS type;size;`.
     pub fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"MLST OPTS");
         let chosen = self.each().into_iter().filter(|(_, is_chosen)| *is_chosen);
@@ -218,8 +218,8 @@ impl Facts {
         [("type", self.kind), ("size", self.size), ("modify", self.modify), ("perm", self.perm)]
     }
 }
-/// What must hold for any entry: each form is one line or, where the name cannot be in one, none;
-/// and says what the entry said. The first bytes choose all but the name.
+/// What must hold for any entry: each form is one line, or none if the name cannot be in one, and
+/// has the entry's values. The first bytes choose all but the name.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Some((&[choice, scale, a, b, c], name)) = bytes.split_first_chunk() else { return };
@@ -360,7 +360,7 @@ mod tests {
             line.split(';').next().unwrap_or_default().to_owned()
         };
         assert_eq!(perm(Rights::ALL, DIRECTORY), "perm=cdeflmp");
-        // A data directory stays where it is, and takes files.
+        // A data directory cannot be moved or removed, and takes files.
         assert_eq!(perm(Rights { remove: false, ..Rights::ALL }, DIRECTORY), "perm=celmp");
         assert_eq!(perm(Rights { read: false, ..Rights::ALL }, FILE), "perm=dfw");
     }

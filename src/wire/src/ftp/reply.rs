@@ -1,7 +1,7 @@
-//! Replies (RFC 959, 4.2), written; and read, for phones that are simulated.
+//! Replies (RFC 959, 4.2): written for clients, and read for simulated phones.
 //!
-//! Writes into what it is given. No text ends a line, whatever it holds: CR, LF and NUL are left
-//! out, and a byte 255 is doubled, for Telnet would take it for its own.
+//! Writes into the caller's buffer. No text can end a line: CR, LF and NUL are left out, and a byte
+//! 255 is doubled, because Telnet would take it for its own.
 
 use super::IAC;
 use super::listing::Facts;
@@ -18,7 +18,7 @@ macro_rules! codes {
                 pub const $name: Code = Code($code);
             )*
 
-            /// The usual words behind the code; empty for a code that is never sent.
+            /// Returns the usual text of the code, empty for a code that is never sent.
             #[must_use]
             pub fn text(self) -> &'static str {
                 match self.0 {
@@ -73,20 +73,20 @@ codes! {
 }
 
 impl Code {
-    /// Whether another reply to the same command will follow.
+    /// Returns whether another reply to the same command will follow.
     #[must_use]
     pub fn is_preliminary(self) -> bool {
         (100..200).contains(&self.0)
     }
 
-    /// Whether the command was refused, for now or for good.
+    /// Returns whether the command was refused, for now or for good.
     #[must_use]
     pub fn is_negative(self) -> bool {
         self.0 >= 400
     }
 }
 
-/// Writes a reply in its usual words.
+/// Writes a reply with its usual text.
 pub fn usual(out: &mut Vec<u8>, code: Code) {
     line(out, code, code.text().as_bytes());
 }
@@ -98,8 +98,8 @@ pub fn line(out: &mut Vec<u8>, code: Code, text: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a reply of several lines: `211-first`, each line behind a blank, so that none can be
-/// taken for the last (RFC 959, 4.2), and `211 last`.
+/// Writes a reply of several lines: `211-first`, each line after a blank, so that none looks like
+/// the last (RFC 959, 4.2), and `211 last`.
 pub fn lines<'a>(
     out: &mut Vec<u8>,
     code: Code,
@@ -117,8 +117,8 @@ pub fn lines<'a>(
     line(out, code, last);
 }
 
-/// Writes 257 with a path in quotes, those of its own doubled (RFC 959, appendix II), and words
-/// behind it.
+/// Writes 257 with a quoted path, in which quotes are doubled (RFC 959, appendix II), and a text
+/// after it.
 pub fn path(out: &mut Vec<u8>, path: &[u8], words: &str) {
     start(out, Code::PATH, b' ');
     out.push(b'"');
@@ -131,7 +131,7 @@ pub fn path(out: &mut Vec<u8>, path: &[u8], words: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What a server announces beyond RFC 959.
+/// A feature that a server announces beyond RFC 959.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
     /// `AUTH TLS` (RFC 4217).
@@ -160,7 +160,7 @@ pub enum Feature {
     Utf8,
 }
 
-/// Writes the answer to `FEAT`: one feature to a line, or that there is none (RFC 2389, 3.2).
+/// Writes the reply to `FEAT`: one feature a line, or that there is none (RFC 2389, 3.2).
 pub fn features(out: &mut Vec<u8>, features: &[Feature]) {
     if features.is_empty() {
         return line(out, Code::STATUS, b"No features.");
@@ -193,7 +193,7 @@ pub fn features(out: &mut Vec<u8>, features: &[Feature]) {
 }
 
 fn start(out: &mut Vec<u8>, code: Code, mark: u8) {
-    // Codes have three digits; whatever else was meant has them, too.
+    // Codes have three digits; other numbers are cut to three.
     out.extend([code.0 / 100 % 10, code.0 / 10 % 10, code.0 % 10].map(|digit| b'0' + digit as u8));
     out.push(mark);
 }
@@ -213,19 +213,19 @@ fn safe(out: &mut Vec<u8>, text: &[u8]) {
 pub struct Reply<'a> {
     /// Its code.
     pub code: Code,
-    /// What stands between the first code and the last line end, with line ends and codes of the
-    /// lines between as they came.
+    /// The bytes between the first code and the last line end, with line ends and codes of the
+    /// lines between as received.
     pub text: &'a [u8],
 }
 
-/// What came is no reply.
+/// The bytes are no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadReply;
 
-/// Reads a reply; nothing while it is not all here. The number is its bytes.
+/// Reads a reply and its length. Returns `None` if it is incomplete.
 ///
 /// # Errors
-/// [`BadReply`] where a line does not begin with a code.
+/// [`BadReply`] if a line does not begin with a code.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Reply<'_>, usize)>, BadReply> {
     let mut used = 0;
     let mut opened = None;
@@ -263,8 +263,8 @@ fn code(digits: &[u8]) -> Option<Code> {
         [..] => None,
     }
 }
-/// What must hold for any bytes: as a reply they are read the same whatever follows; as texts of
-/// one, line by line, they are one reply that ends where it was meant to.
+/// What must hold for any bytes: a reply is read the same whatever follows, and the bytes as texts,
+/// line by line, make one reply with the intended end.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     if let Ok(Some((reply, used))) = parse(bytes) {

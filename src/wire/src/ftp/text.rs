@@ -1,9 +1,9 @@
-//! Files as lines of text (TYPE A; RFC 959, 3.1.1.1), converted as their bytes pass.
+//! Files as lines of text (TYPE A; RFC 959, 3.1.1.1), converted piece by piece.
 //!
-//! However the bytes are cut, the same ones come out. Out come at most two bytes for each that goes
-//! in, and one that was held.
+//! The output does not depend on how the bytes are split. Each input byte gives at most two output
+//! bytes, plus one that was held.
 
-/// From the disk to the client: a line ends with CRLF, and one that does already stays as it is.
+/// From the disk to the client: a line ends with CRLF; one that already does is unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
     is_after_cr: bool,
@@ -26,14 +26,14 @@ impl Outgoing {
     }
 }
 
-/// From the client to the disk: CRLF becomes LF; a CR elsewhere stays.
+/// From the client to the disk: CRLF becomes LF; any other CR stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Incoming {
     holds_cr: bool,
 }
 
 impl Incoming {
-    /// Adds what a piece is on the disk. A CR at its end is held until it is known what follows.
+    /// Adds a piece as the disk has it. A CR at its end is held until the next byte is known.
     pub fn convert(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         for part in piece.split_inclusive(|byte| *byte == b'\r') {
             if self.holds_cr && part.first() != Some(&b'\n') {
@@ -44,7 +44,7 @@ impl Incoming {
         }
     }
 
-    /// Adds the CR that the last piece ended with, if it did.
+    /// Adds the CR at the end of the last piece, if there was one.
     pub fn finish(self, out: &mut Vec<u8>) {
         if self.holds_cr {
             out.push(b'\r');
@@ -56,8 +56,8 @@ impl Incoming {
 mod tests {
     use super::*;
 
-    /// What must hold for any bytes: both ways the first byte's cutting changes nothing, and a file
-    /// without CR comes back as it left.
+    /// What must hold for any bytes: in both directions the split does not change the output, and a
+    /// file without CR comes back unchanged.
     fn check(bytes: &[u8]) {
         let Some((&piece_bytes, bytes)) = bytes.split_first() else { return };
         let pieces = || bytes.chunks(usize::from(piece_bytes) + 1);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     impl Cut for Vec<u8> {
-        /// The pieces, cut behind each byte whose bit is set.
+        /// Returns the pieces, split after each byte whose bit is set.
         fn chunk_by_cuts(&self, cuts: usize) -> std::vec::IntoIter<&[u8]> {
             let mut pieces = Vec::new();
             let mut start = 0;

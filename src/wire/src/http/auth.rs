@@ -1,6 +1,6 @@
 //! Credentials of the scheme Basic (RFC 7617).
 //!
-//! Reads what was shown; knows nothing of who is right.
+//! Parses credentials; does not check them.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -12,9 +12,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// User and password of an `Authorization` value: the scheme in any case, split at the first
-/// colon, so that a password may hold colons. Nothing where the value is of another scheme, no
-/// base64, or has no colon.
+/// Returns user and password of an `Authorization` value: the scheme in any case, split at the
+/// first colon, so that a password may hold colons. Returns `None` if the value is of another
+/// scheme, no base64, or has no colon.
 #[must_use]
 pub fn basic(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (scheme, secret) = value.split_at_checked(b"Basic".len())?;
@@ -28,7 +28,7 @@ pub fn basic(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((user, password))
 }
 
-/// What must hold for any value: what was read says the same when it is written.
+/// What must hold for any value: credentials that were read are the same after writing them.
 #[doc(hidden)]
 pub fn check(value: &[u8]) {
     let Some((user, password)) = basic(value) else { return };

@@ -1,20 +1,20 @@
-//! Credentials of the scheme Digest (RFC 7616): what a client shows, read strictly.
+//! Credentials of the scheme Digest (RFC 7616), parsed strictly.
 //!
-//! Reads what was shown; hashes nothing and knows nothing of who is right.
+//! Parses credentials; hashes nothing and does not check them.
 
 use std::fmt;
 
 /// The hash that a response was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// RFC 1321; what old phones have.
+    /// RFC 1321, for old phones.
     Md5,
     /// FIPS 180.
     Sha256,
 }
 
 impl Algorithm {
-    /// As a challenge names it.
+    /// Returns its name in challenges.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -23,7 +23,7 @@ impl Algorithm {
         }
     }
 
-    /// Letters of a hash in hexadecimal.
+    /// Returns the digits of a hash in hexadecimal.
     #[must_use]
     pub fn hex_len(self) -> usize {
         match self {
@@ -33,31 +33,31 @@ impl Algorithm {
     }
 }
 
-/// What was shown.
+/// The credentials of a client.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DigestCredentials {
     /// The user's name.
     pub username: Vec<u8>,
     /// The realm that the client answers for.
     pub realm: Vec<u8>,
-    /// The server's own word.
+    /// The server's nonce.
     pub nonce: Vec<u8>,
     /// The target that the response is for, with its query.
     pub uri: Vec<u8>,
-    /// The hash that shows the password, in lower case.
+    /// The hash that proves the password, in lower case.
     pub response: Vec<u8>,
-    /// What it was made with; MD5 where nothing is said.
+    /// The hash algorithm; MD5 if none is named.
     pub algorithm: Algorithm,
-    /// The client's own word.
+    /// The client's nonce.
     pub cnonce: Vec<u8>,
-    /// How many times it has used the nonce, as it wrote it: eight digits.
+    /// How many times it has used the nonce, as sent: eight digits.
     pub nc: [u8; 8],
-    /// What the server wanted to see again.
+    /// The server's `opaque` value.
     pub opaque: Vec<u8>,
 }
 
 impl DigestCredentials {
-    /// How many times the client has used the nonce.
+    /// Returns how many times the client has used the nonce.
     #[must_use]
     pub fn count(&self) -> u32 {
         let digit = |sum: u32, byte: &u8| sum << 4 | char::from(*byte).to_digit(16).unwrap_or(0);
@@ -72,14 +72,14 @@ impl fmt::Debug for DigestCredentials {
     }
 }
 
-/// What a client is told to have done wrong.
+/// What is wrong with the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadDigest {
-    /// It is no list of parameters, or one stands there twice.
+    /// They are no list of parameters, or have one twice.
     Syntax,
-    /// Something that a response needs is missing.
+    /// A required parameter is missing.
     Incomplete,
-    /// It is of a kind that no challenge offered: another hash, another quality of protection.
+    /// They are of a kind that no challenge offered: another hash, another quality of protection.
     NotOffered,
 }
 
@@ -93,7 +93,7 @@ pub fn digest(value: &[u8]) -> Option<Result<DigestCredentials, BadDigest>> {
     Some(parse(rest))
 }
 
-/// Parameters by name, as they were given.
+/// Parameters by name, as sent.
 #[derive(Default)]
 struct Parameters {
     known: [Option<Vec<u8>>; NAMES.len()],
@@ -105,7 +105,7 @@ const NAMES: [&str; 10] =
 impl Parameters {
     fn note(&mut self, name: &[u8], value: Vec<u8>) -> Result<(), BadDigest> {
         let place = NAMES.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(name));
-        // What nobody knows means nothing (RFC 7616, 3.4).
+        // Unknown parameters are ignored (RFC 7616, 3.4).
         let Some(slot) = place.and_then(|place| self.known.get_mut(place)) else { return Ok(()) };
         match slot.replace(value) {
             None => Ok(()),
@@ -149,7 +149,7 @@ fn parse(list: &[u8]) -> Result<DigestCredentials, BadDigest> {
     if response.len() != algorithm.hex_len() || !response.iter().all(u8::is_ascii_hexdigit) {
         return Err(BadDigest::Syntax);
     }
-    // The form of RFC 2069, without `qop`, was not offered: what was seen once could be sent again.
+    // The form of RFC 2069, without `qop`, was not offered: it could be replayed.
     if !parameters.need("qop")?.eq_ignore_ascii_case(b"auth") {
         return Err(BadDigest::NotOffered);
     }
@@ -170,7 +170,7 @@ fn parse(list: &[u8]) -> Result<DigestCredentials, BadDigest> {
     })
 }
 
-/// One `name=value`, and what stands behind it.
+/// Takes one `name=value`, and returns the bytes after it.
 fn parameter(bytes: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8])> {
     let (name, rest) = token(bytes)?;
     let rest = skip(rest, is_blank).strip_prefix(b"=")?;
@@ -182,7 +182,7 @@ fn parameter(bytes: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8])> {
     Some((name, value, rest))
 }
 
-/// What stands up to the closing quote, without its backslashes (RFC 9110, 5.6.4).
+/// Returns the text up to the closing quote, without its backslashes (RFC 9110, 5.6.4).
 fn unquoted(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut value = Vec::new();
     let mut rest = bytes.iter();
@@ -196,7 +196,7 @@ fn unquoted(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// A word (RFC 9110, 5.6.2), and what stands behind it.
+/// Takes a token (RFC 9110, 5.6.2), and returns the bytes after it.
 fn token(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let end = bytes.iter().position(|byte| !is_token(byte)).unwrap_or(bytes.len());
@@ -216,7 +216,7 @@ fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// What must hold for any value: what was read says the same when it is written.
+/// What must hold for any value: credentials that were read are the same after writing them.
 #[doc(hidden)]
 pub fn check(value: &[u8]) {
     let Some(Ok(shown)) = digest(value) else { return };

@@ -1,22 +1,22 @@
 //! The chunked transfer coding (RFC 9112, 7.1), read.
 //!
-//! A decoder keeps nothing but where it stands, lends the payload out of its input, and can be cut
-//! anywhere. Readers that differ on where a chunk's line ends are how requests are smuggled, so
-//! only one spelling is taken: CR LF, at most eight digits. Extensions mean nothing here and are
-//! passed over, with their blanks and quotes (7.1.1), and hold neither CR nor LF.
+//! A decoder keeps only its position, lends the payload from its input, and accepts any split.
+//! Request smuggling uses readers that differ on where a chunk's line ends, so only one spelling is
+//! accepted: CR LF, at most eight digits. Extensions are ignored, with their blanks and quotes
+//! (7.1.1); they must hold neither CR nor LF.
 
 use super::is_token;
 
 /// Most digits of a chunk's size: chunks of 4 GiB.
 pub const SIZE_DIGITS_MAX: u8 = 8;
-/// Bytes of all extensions of one body. They mean nothing here.
+/// Most bytes of all extensions of one body, which are ignored.
 pub const EXTENSION_BYTES_MAX: u16 = 4_096;
-/// Bytes of all trailer lines of one body. They mean nothing here.
+/// Most bytes of all trailer lines of one body, which are ignored.
 pub const TRAILER_BYTES_MAX: u16 = 4_096;
-/// Trailer lines of one body.
+/// Most trailer lines of one body.
 pub const TRAILER_LINES_MAX: u8 = 32;
 
-/// Reads one chunked body; [`Decoder::default`] stands at its start.
+/// Reads one chunked body; [`Decoder::default`] is at its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decoder {
     state: State,
@@ -28,17 +28,17 @@ pub struct Decoder {
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// A digit of a size, or what ends it.
+    /// A digit of a size, or the byte that ends it.
     Size { digits: u8, bytes: u32 },
     /// A byte of an extension.
     Extension { bytes: u32, at: Extension },
-    /// The LF behind a size; none is the last chunk.
+    /// The LF after a size; size 0 is the last chunk.
     SizeEnd { bytes: u32 },
     /// So many bytes of payload.
     Payload { bytes: u32 },
-    /// The CR behind the payload.
+    /// The CR after the payload.
     PayloadCr,
-    /// The LF behind the payload.
+    /// The LF after the payload.
     PayloadLf,
     /// The first byte of a trailer line, or the CR of the blank one.
     Trailer,
@@ -46,17 +46,17 @@ enum State {
     TrailerName,
     /// The value of a trailer.
     TrailerValue,
-    /// The LF behind a trailer.
+    /// The LF after a trailer.
     TrailerLf,
-    /// The LF behind everything.
+    /// The LF after everything.
     LastLf,
     /// Nothing: the body is whole.
     Done,
-    /// Nothing: what came was no chunk.
+    /// Nothing: the bytes were no chunk.
     Failed,
 }
 
-/// Where in the extensions of a chunk (RFC 9112, 7.1.1).
+/// The position in the extensions of a chunk (RFC 9112, 7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extension {
     /// Blanks, and the semicolon that must follow them.
@@ -65,7 +65,7 @@ enum Extension {
     BeforeName,
     /// A name.
     Name,
-    /// Blanks behind a name.
+    /// Blanks after a name.
     BehindName,
     /// Blanks, and the value that must follow them.
     BeforeValue,
@@ -73,14 +73,14 @@ enum Extension {
     Value,
     /// A value between quotes.
     Quoted,
-    /// The byte behind a backslash.
+    /// The byte after a backslash.
     Escaped,
     /// The end of a value between quotes.
     BehindQuoted,
 }
 
 impl Extension {
-    /// Where a byte leads; nowhere where it must not stand.
+    /// Returns the position after a byte, or `None` if the byte is not allowed here.
     fn after(self, byte: u8) -> Option<Extension> {
         let is_blank = matches!(byte, b' ' | b'\t');
         match (self, byte) {
@@ -97,7 +97,7 @@ impl Extension {
             (Extension::BeforeValue | Extension::Value, byte) if is_token(byte) => {
                 Some(Extension::Value)
             }
-            // Behind a value blanks lead to the next extension.
+            // Blanks after a value lead to the next extension.
             (Extension::Value | Extension::BehindQuoted, _) if is_blank => {
                 Some(Extension::Semicolon)
             }
@@ -125,7 +125,7 @@ impl Extension {
         }
     }
 
-    /// Whether the line may end here.
+    /// Returns whether the line may end here.
     fn is_whole(self) -> bool {
         matches!(self, Extension::Name | Extension::Value | Extension::BehindQuoted)
     }
@@ -137,17 +137,17 @@ impl Default for State {
     }
 }
 
-/// What a decoder made of its input.
+/// The result of decoding a piece of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// Payload; call again with what is behind `consumed`.
+    /// Payload; call again with the bytes after `consumed`.
     Data {
         /// The payload, never empty.
         bytes: &'a [u8],
-        /// Bytes of the input that are done with, the payload included.
+        /// Bytes of the input that are done, the payload included.
         consumed: usize,
     },
-    /// The input is used up and the body is not whole.
+    /// The input is used up and the body is incomplete.
     More {
         /// The length of the input.
         consumed: usize,
@@ -159,16 +159,16 @@ pub enum Step<'a> {
     },
 }
 
-/// What came is no chunk, or goes beyond a limit. The decoder cannot go on, and where the next
-/// request would begin is not known.
+/// The bytes are no chunk, or exceed a limit. The decoder cannot go on, and the start of the next
+/// request is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadChunk;
 
 impl Decoder {
-    /// Reads on where the last call stopped.
+    /// Continues after the last call.
     ///
     /// # Errors
-    /// [`BadChunk`], and ever after: also for no input at all.
+    /// [`BadChunk`], and again on every later call, even without input.
     pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Step<'a>, BadChunk> {
         let mut consumed = 0;
         loop {
@@ -199,7 +199,7 @@ impl Decoder {
         Step::Data { bytes: &rest[..taken], consumed: consumed + taken }
     }
 
-    /// Where a byte that is no payload leads; nowhere where it must not stand.
+    /// Returns the state after a byte that is no payload, or `None` if the byte is not allowed.
     fn after(&mut self, state: State, byte: u8) -> Option<State> {
         match state {
             State::Size { digits, bytes } => match (byte, char::from(byte).to_digit(16)) {
@@ -258,7 +258,7 @@ fn count(counted: &mut u16, max: u16) -> Option<()> {
     (*counted <= max).then_some(())
 }
 
-/// Decodes everything, each call given so many bytes at most: the payload and what was consumed.
+/// Decodes everything, in pieces of at most so many bytes: the payload and the consumed bytes.
 fn decode_in(input: &[u8], mut cut: impl FnMut() -> usize) -> Result<(Vec<u8>, usize), usize> {
     let mut decoder = Decoder::default();
     let (mut payload, mut consumed) = (Vec::new(), 0_usize);
@@ -290,8 +290,9 @@ fn decode_in(input: &[u8], mut cut: impl FnMut() -> usize) -> Result<(Vec<u8>, u
     }
 }
 
-/// What must hold for any bytes: any cutting gives the same payload, the same end and the same
-/// judgement, and what was read says the same when it is written. The first byte chooses the cuts.
+/// What must hold for any bytes: any split gives the same payload, the same end and the same
+/// verdict, and a body that was read is the same after writing it. The first byte chooses the
+/// splits.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Some((&seed, input)) = bytes.split_first() else { return };
@@ -464,7 +465,7 @@ mod tests {
         assert!(!is_bad(format!("1;{long}\r\nx\r\n0\r\n\r\n").as_bytes()));
         assert!(is_bad(format!("1;{long}a\r\nx\r\n0\r\n\r\n").as_bytes()));
         assert!(is_bad(format!("1;{long}\r\nx\r\n0;a\r\n\r\n").as_bytes()));
-        // Once and for all chunks, or a byte of payload could be made to cost thousands.
+        // A limit for all chunks together, or a byte of payload could be made to cost thousands.
         assert!(is_bad("1;aaaaaaaa\r\nx\r\n".repeat(1_000).as_bytes()));
     }
 

@@ -1,38 +1,38 @@
 //! Conditional requests (RFC 9110, 13).
 //!
-//! What cannot be read never makes a phone keep what it should replace, nor replace what it should
-//! keep: an unreadable list of tags matches nothing, an unreadable date is no condition.
+//! An unreadable condition never makes a phone keep an old version or overwrite a new one: an
+//! unreadable list of tags matches nothing, an unreadable date is no condition.
 
 use super::request::Head;
 use super::response::{EntityTag, parse_date};
 
-/// Tags of one list that are looked at; the others match nothing.
+/// Tags of one list that are compared; further ones match nothing.
 pub const TAGS_MAX: usize = 64;
 
-/// What the conditions of a GET or HEAD come to.
+/// The result of the conditions of a GET or HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Answer as if there were none.
+    /// Respond as if there were none.
     Go,
     /// The phone has this version (304).
     NotModified,
-    /// The version is not the one that the phone wants (412).
+    /// The version is not the requested one (412).
     Failed,
 }
 
-/// What a phone said of the version that it means to change (RFC 9110, 13.1).
+/// A phone's condition on the version that it is about to change (RFC 9110, 13.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Precondition {
-    /// Nothing.
+    /// None.
     #[default]
     None,
-    /// There must be none (`If-None-Match: *`).
+    /// There must be no version (`If-None-Match: *`).
     New,
-    /// There must be one (`If-Match: *`).
+    /// There must be a version (`If-Match: *`).
     Exists,
     /// It must have one of these entity tags, without their quotes.
     Matches(Vec<Box<[u8]>>),
-    /// It must have none of these (`If-None-Match` with tags), or not be there.
+    /// It must have none of these (`If-None-Match` with tags), or not exist.
     MatchesNone(Vec<Box<[u8]>>),
     /// It must not have been modified after this second since 1970.
     UnmodifiedSince(u64),
@@ -40,14 +40,14 @@ pub enum Precondition {
     Both(Box<[Precondition; 2]>),
 }
 
-/// Whether a request asks for something only if a file is, or is not, of a certain version.
+/// Returns whether a request depends on the version of a file.
 #[must_use]
 pub fn is_conditional(head: &Head<'_>) -> bool {
     let by_tag = head.if_match.or(head.if_none_match);
     by_tag.or(head.if_modified_since).or(head.if_unmodified_since).is_some()
 }
 
-/// Judges GET or HEAD of a file that exists, in the order of RFC 9110, 13.2.2. `modified_s` is its
+/// Evaluates GET or HEAD of an existing file, in the order of RFC 9110, 13.2.2. `modified_s` is its
 /// modification time in whole seconds since 1970.
 #[must_use]
 pub fn judge(head: &Head<'_>, tag: &EntityTag, modified_s: u64) -> Verdict {
@@ -66,12 +66,12 @@ pub fn judge(head: &Head<'_>, tag: &EntityTag, modified_s: u64) -> Verdict {
     if is_known { Verdict::NotModified } else { Verdict::Go }
 }
 
-/// Whether the ranges of a request with `If-Range` are to be taken from this version. Only a strong
-/// tag, or a date that is exactly the file's.
+/// Returns whether the ranges of a request with `If-Range` apply to this version: only if it has a
+/// strong tag of this version, or exactly its date.
 ///
-/// RFC 9110, 8.8.2.2 would have a date trusted only if it is older than the answer that told it; no
-/// server can know that of an answer long given. A file that changed twice within a second keeps
-/// its date; its tag changes, and a phone is always told both.
+/// By RFC 9110, 8.8.2.2 a date is trusted only if it is older than the response that carried it,
+/// but no server can know that of an earlier response. A file that changed twice within a second
+/// keeps its date; its tag changes, and a phone always gets both.
 #[must_use]
 pub fn range_holds(if_range: &[u8], tag: &EntityTag, modified_s: u64) -> bool {
     match if_range {
@@ -80,8 +80,8 @@ pub fn range_holds(if_range: &[u8], tag: &EntityTag, modified_s: u64) -> bool {
     }
 }
 
-/// What PUT and DELETE demand of the version that they change, in the order of RFC 9110, 13.2.2. An
-/// `If-None-Match` that cannot be read to its end demands that there be no version at all.
+/// Returns the precondition of PUT and DELETE, in the order of RFC 9110, 13.2.2. An `If-None-Match`
+/// that cannot be read to its end requires that there be no version at all.
 #[must_use]
 pub fn precondition(head: &Head<'_>) -> Precondition {
     let opaque = |tag: Tag<'_>| tag.opaque.into();
@@ -131,7 +131,7 @@ const IF_NONE_MATCH: &str = "If-None-Match";
 enum List<'a> {
     /// `*`.
     Any,
-    /// Tags, as they stand there.
+    /// Tags, as received.
     Tags(Values<'a>),
 }
 
@@ -140,13 +140,13 @@ enum List<'a> {
 struct Values<'a> {
     name: &'static str,
     first: &'a [u8],
-    /// The lines of the head behind the first line of the list.
+    /// The lines of the head after the first line of the list.
     behind: &'a [u8],
 }
 
 impl<'a> List<'a> {
     fn new(name: &'static str, first: &'a [u8], head: &Head<'a>) -> List<'a> {
-        // The first of the lines is found again, and passed over.
+        // The first of the lines is found again, and skipped.
         let mut values = Values { name, first: b"", behind: head.repeated_lists };
         let (_, is_alone) = (values.next(), values.next().is_none());
         match first.trim_ascii() {
@@ -167,7 +167,7 @@ impl<'a> List<'a> {
         matches!(self, List::Any) || self.tags().any(is_same)
     }
 
-    /// The tags up to the first thing that is none.
+    /// Returns the tags before the first invalid one.
     fn tags(self) -> Tags<'a> {
         let values = match self {
             List::Any => Values { name: IF_MATCH, first: b"", behind: b"" },
@@ -180,7 +180,7 @@ impl<'a> List<'a> {
 impl<'a> Iterator for Values<'a> {
     type Item = &'a [u8];
 
-    /// The value of the next line with the name.
+    /// Returns the value of the next line with the name.
     fn next(&mut self) -> Option<&'a [u8]> {
         while !self.behind.is_empty() {
             let end = self.behind.iter().position(|byte| *byte == b'\n');
@@ -204,7 +204,7 @@ struct Tags<'a> {
 }
 
 impl Tags<'_> {
-    /// Whether the whole list has been read.
+    /// Returns whether the whole list has been read.
     fn is_at_end(&mut self) -> bool {
         while self.rest.iter().all(|byte| matches!(byte, b',' | b' ' | b'\t')) {
             let Some(value) = self.values.next() else { return true };
@@ -231,11 +231,11 @@ impl<'a> Iterator for Tags<'a> {
 #[derive(Clone, Copy)]
 struct Tag<'a> {
     is_weak: bool,
-    /// What stands between the quotes, commas included.
+    /// The text between the quotes, commas included.
     opaque: &'a [u8],
 }
 
-/// Takes a tag, the commas and blanks in front of it, and sees that a comma or the end follows.
+/// Takes a tag with the commas and blanks before it. A comma or the end must follow.
 fn take_tag(value: &[u8]) -> Option<(Tag<'_>, &[u8])> {
     let is_between = |byte: &u8| matches!(byte, b',' | b' ' | b'\t');
     let start = value.iter().position(|byte| !is_between(byte))?;
@@ -254,7 +254,7 @@ fn take_tag(value: &[u8]) -> Option<(Tag<'_>, &[u8])> {
 }
 
 /// What must hold for any conditions: a list with the file's own tag in front matches, and PUT is
-/// never let through where GET would not be. Lines are the values; the first byte says which.
+/// never allowed where GET would not be. Lines are the values; the first byte chooses which.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Some((&[choice, low], bytes)) = bytes.split_first_chunk() else { return };
@@ -281,7 +281,7 @@ pub fn check(bytes: &[u8]) {
     };
     let in_lines = lines_of(&head);
     if choice & 16 != 0 {
-        // The same lists in more lines come to the same.
+        // The same lists in more lines give the same result.
         let lines = Head { repeated_lists: &in_lines, ..head };
         assert_eq!(judge(&lines, &tag, modified_s), judge(&head, &tag, modified_s));
         assert_eq!(precondition(&lines), precondition(&head));
@@ -312,7 +312,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// The lists of a head as lines, each with an empty one behind it.
+/// Returns the lists of a head as lines, each with an empty one after it.
 fn lines_of(head: &Head<'_>) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in [(IF_MATCH, head.if_match), (IF_NONE_MATCH, head.if_none_match)] {
@@ -327,7 +327,7 @@ fn lines_of(head: &Head<'_>) -> Vec<u8> {
     lines
 }
 
-/// Whether an existing version may be changed.
+/// Returns whether an existing version may be changed.
 fn allows(precondition: &Precondition, tag: &EntityTag, modified_s: u64) -> bool {
     match precondition {
         Precondition::None | Precondition::Exists => true,
@@ -355,7 +355,7 @@ mod tests {
         EntityTag::of(Stamp::made_up(0x2a, modified_ns))
     }
 
-    /// Fills in the file's own tag for `TAG`.
+    /// Replaces `TAG` by the file's own tag.
     fn with_head<T>(lines: &str, see: impl Fn(&Head<'_>) -> T) -> T {
         let own = String::from_utf8(tag().as_bytes().to_vec()).unwrap();
         let text = format!("GET / HTTP/1.0\r\n{}\r\n", lines.replace("TAG", &own));

@@ -1,6 +1,6 @@
-//! The fields of a request's head, gathered and judged together.
+//! The fields of a request's head, collected and checked together.
 //!
-//! Refuses what two readers might read in two ways; knows nothing of where the head ends.
+//! Refuses what two readers might read in two ways; does not find the end of the head.
 
 use httparse::EMPTY_HEADER;
 
@@ -10,7 +10,7 @@ use super::start_line::StartLine;
 use super::{is_token, list};
 use crate::decimal::decimal;
 
-/// One field, as often as it stands there.
+/// One field, and how often it appears.
 #[derive(Clone, Copy, Default)]
 struct Field<'a> {
     first: Option<&'a [u8]>,
@@ -18,7 +18,7 @@ struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// Its value, where it has exactly one.
+    /// Returns its value if it appears exactly once.
     fn once(self) -> Option<&'a [u8]> {
         self.first.filter(|_| !self.is_repeated())
     }
@@ -28,7 +28,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The fields that mean something here.
+/// The fields that are used here.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     host: Field<'a>,
@@ -57,13 +57,13 @@ impl<'a> Fields<'a> {
         if self.read_text::<N>(block, block).is_ok() {
             return Ok(());
         }
-        // Firmware of the Avaya 12xx has a control byte in its User-Agent. Another copy is made
-        // only for such phones.
+        // Firmware of the Avaya 12xx has a control byte in its User-Agent. Only such phones cost
+        // another copy.
         *self = Fields::default();
         self.read_text::<N>(&with_plain_user_agent(block), block)
     }
 
-    /// Reads the grammar off a text and the values off a block of the same shape.
+    /// Takes the syntax from a text and the values from a block of the same shape.
     fn read_text<const N: usize>(&mut self, text: &[u8], block: &'a [u8]) -> Result<(), Malformed> {
         let mut fields = [EMPTY_HEADER; N];
         let fields = match httparse::parse_headers(text, &mut fields) {
@@ -86,27 +86,39 @@ impl<'a> Fields<'a> {
 
     fn add(&mut self, name: &str, value: &'a [u8]) {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
-        let field = match () {
-            () if is("Host") => &mut self.host,
-            () if is("User-Agent") => &mut self.user_agent,
-            () if is("Content-Length") => &mut self.content_length,
-            () if is("Transfer-Encoding") => &mut self.transfer_encoding,
-            () if is("Connection") => return self.add_connection(value),
-            () if is("Content-Encoding") => return self.add_coding(value),
-            () if is("Expect") => return self.add_expectation(value),
-            () if is("Range") => &mut self.range,
-            () if is("If-Range") => &mut self.if_range,
-            () if is("If-Match") => &mut self.if_match,
-            () if is("If-None-Match") => &mut self.if_none_match,
-            () if is("If-Modified-Since") => &mut self.if_modified_since,
-            () if is("If-Unmodified-Since") => &mut self.if_unmodified_since,
-            () if is("Authorization") => &mut self.authorization,
-            () if is("Content-Range") => &mut self.content_range,
-            () if is("Content-Type") => &mut self.content_type,
-            () => return,
-        };
+        if is("Connection") {
+            return self.add_connection(value);
+        }
+        if is("Content-Encoding") {
+            return self.add_coding(value);
+        }
+        if is("Expect") {
+            return self.add_expectation(value);
+        }
+        let Some(field) = self.field(name) else { return };
         field.first.get_or_insert(value);
         field.lines = field.lines.saturating_add(1);
+    }
+
+    /// Returns the field with this name whose value is kept, or `None` if it is not used here.
+    fn field(&mut self, name: &str) -> Option<&mut Field<'a>> {
+        let fields = [
+            ("Host", &mut self.host),
+            ("User-Agent", &mut self.user_agent),
+            ("Content-Length", &mut self.content_length),
+            ("Transfer-Encoding", &mut self.transfer_encoding),
+            ("Range", &mut self.range),
+            ("If-Range", &mut self.if_range),
+            ("If-Match", &mut self.if_match),
+            ("If-None-Match", &mut self.if_none_match),
+            ("If-Modified-Since", &mut self.if_modified_since),
+            ("If-Unmodified-Since", &mut self.if_unmodified_since),
+            ("Authorization", &mut self.authorization),
+            ("Content-Range", &mut self.content_range),
+            ("Content-Type", &mut self.content_type),
+        ];
+        let found = fields.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        found.map(|(_, field)| field)
     }
 
     fn add_connection(&mut self, value: &[u8]) {
@@ -129,14 +141,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Puts request line and fields together. `block` is what they were read from.
+    /// Combines request line and fields. `block` holds the fields.
     pub(super) fn judge(
         &self,
         start: StartLine<'a>,
         block: &'a [u8],
         lenient: bool,
     ) -> Result<Head<'a>, Malformed> {
-        // RFC 9112, 3.2 wants this for two of them in HTTP/1.0, too.
+        // RFC 9112, 3.2 requires this for two `Host` fields in HTTP/1.0, too.
         match self.host.first {
             Some(_) if self.host.is_repeated() => return Err(bad("there are two Host fields")),
             Some(host) if !is_host(host) => return Err(bad("the Host field is no host")),
@@ -176,8 +188,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// How long the body is (RFC 9112, 6.3), refusing all that two readers might read in two ways:
-    /// also a length that stands twice with the same value, which the RFC would let pass.
+    /// Returns how long the body is (RFC 9112, 6.3). Refuses all that two readers might read in two
+    /// ways, such as the same length twice, which the RFC would allow.
     pub(super) fn framing(&self, version: Version) -> Result<Framing, Malformed> {
         match (self.transfer_encoding.first, self.content_length.first) {
             (None, None) => Ok(Framing::None),
@@ -200,8 +212,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A body whose last coding is not `chunked` has no end that all readers would see (RFC 9112, 6.3);
-/// one with another coding below its chunks is not understood here (6.1).
+/// A body whose last coding is not `chunked` has no end that all readers agree on (RFC 9112, 6.3);
+/// another coding below its chunks is not supported (6.1).
 fn transfer_coding(value: &[u8]) -> Result<Framing, Malformed> {
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
     if is_chunked(value) {
@@ -225,7 +237,7 @@ fn transfer_coding(value: &[u8]) -> Result<Framing, Malformed> {
     }
 }
 
-/// The block with a `?` for each control byte in a `User-Agent`, but for NUL and line ends.
+/// Returns the block with a `?` for each control byte in a `User-Agent`, but for NUL and line ends.
 fn with_plain_user_agent(block: &[u8]) -> Vec<u8> {
     const NAME: &[u8] = b"User-Agent:";
     let mut plain = block.to_vec();

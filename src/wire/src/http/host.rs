@@ -1,11 +1,11 @@
 //! Host and port, as `Host` and targets in absolute form have them (RFC 3986, 3.2.2 and 3.2.3).
 //!
-//! Says only whether bytes are that; nothing here depends on which host is meant.
+//! Checks only the syntax; nothing here depends on the host that is meant.
 
 use std::net::Ipv6Addr;
 
-/// Whether bytes are a host, with a port or without. An empty host is one, too: it is what clients
-/// send whose URI has none (RFC 9110, 7.2).
+/// Returns whether bytes are a host, with or without a port. An empty host is valid: clients whose
+/// URI has none send it (RFC 9110, 7.2).
 pub(super) fn is_host(text: &[u8]) -> bool {
     match text {
         [b'[', rest @ ..] => {
@@ -19,7 +19,7 @@ pub(super) fn is_host(text: &[u8]) -> bool {
     }
 }
 
-/// Nothing, or a colon and digits, of which there may be none.
+/// Returns whether it is empty, or a colon and any number of digits.
 fn is_port(text: &[u8]) -> bool {
     match text {
         [] => true,
@@ -28,8 +28,8 @@ fn is_port(text: &[u8]) -> bool {
     }
 }
 
-/// What stands between brackets: an IPv6 address, with a zone (RFC 6874) or without, or an address
-/// of a version to come.
+/// Returns whether the text between brackets is an IPv6 address, with or without a zone (RFC 6874),
+/// or an address of a future version.
 fn is_literal(text: &[u8]) -> bool {
     if let [b'v' | b'V', future @ ..] = text {
         let mut parts = future.splitn(2, |byte| *byte == b'.');
@@ -50,7 +50,7 @@ fn is_literal(text: &[u8]) -> bool {
     is_zone && address.is_some()
 }
 
-/// Whether bytes are a name or an IPv4 address; escapes have two digits.
+/// Returns whether bytes are a name or an IPv4 address; escapes have two digits.
 fn is_name(text: &[u8]) -> bool {
     let mut rest = text;
     while let [byte, behind @ ..] = rest {
@@ -67,7 +67,7 @@ fn is_name(text: &[u8]) -> bool {
     true
 }
 
-/// What may stand in a name as it is: unreserved bytes and sub-delimiters.
+/// Returns whether a byte may be in a name unescaped: unreserved bytes and sub-delimiters.
 fn is_plain(byte: u8) -> bool {
     matches!(
         byte,

@@ -1,8 +1,8 @@
 //! HTTP/1.0 and 1.1 (RFC 9110, RFC 9112): bytes to values and back.
 //!
-//! Stricter than the RFC where two readers of the same bytes might disagree on where a request
-//! ends, and more tolerant only where telephones need it: odd bytes in `User-Agent`, bytes above
-//! 127 and backslashes in paths, no `Host` in HTTP/1.0. Knows neither connections nor files.
+//! Stricter than the RFC where two readers of the same bytes might disagree on the end of a
+//! request. More tolerant only where phones need it: odd bytes in `User-Agent`, bytes above 127 and
+//! backslashes in paths, no `Host` in HTTP/1.0. Knows neither connections nor files.
 
 pub mod auth;
 pub mod authorization;
@@ -16,7 +16,7 @@ pub mod response;
 mod start_line;
 pub mod target;
 
-/// Whether a byte may stand in a token (RFC 9110, 5.6.2).
+/// Returns whether a byte may be in a token (RFC 9110, 5.6.2).
 fn is_token(byte: u8) -> bool {
     matches!(
         byte,
@@ -25,7 +25,7 @@ fn is_token(byte: u8) -> bool {
     )
 }
 
-/// The elements of a list between its commas, without blanks; empty ones are left out (RFC 9110,
+/// Returns the elements of a list between its commas, without blanks and empty ones (RFC 9110,
 /// 5.6.1). Not for lists whose elements may hold commas.
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())

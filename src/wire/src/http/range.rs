@@ -1,7 +1,6 @@
 //! Ranges of bytes (RFC 9110, 14.1 and 14.2).
 //!
-//! Whatever is odd is answered with the whole file, which is always right: a server may ignore
-//! `Range`.
+//! An odd value gets the whole file, which is always right: a server may ignore `Range`.
 
 use super::list;
 
@@ -14,24 +13,24 @@ pub struct ByteRange {
     pub bytes: u64,
 }
 
-/// What of a file was asked for.
+/// The requested part of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ranges {
     /// All of it.
     Whole,
-    /// What it does not have (416).
+    /// Only parts that it does not have (416).
     None,
     /// One part.
     One(ByteRange),
-    /// At least two parts in the order asked for, which neither overlap nor touch.
+    /// At least two parts in the requested order, which neither overlap nor touch.
     Many(Vec<ByteRange>),
 }
 
-/// Reads a `Range` value for a file of `size` bytes. Whole for any other unit than bytes, for what
-/// breaks the grammar, and for more than `ranges_max` ranges.
+/// Reads a `Range` value for a file of `size` bytes. Returns the whole file for any unit other than
+/// bytes, for a syntax error, and for more than `ranges_max` ranges.
 ///
-/// RFC 9110, 14.1.2 lets a suffix of an empty file be satisfiable, but `Content-Range` cannot say
-/// it; an empty file is therefore always whole.
+/// RFC 9110, 14.1.2 lets a suffix of an empty file be satisfiable, but `Content-Range` has no form
+/// for it; an empty file is therefore always whole.
 #[must_use]
 pub fn parse(value: &[u8], size: u64, ranges_max: usize) -> Ranges {
     let Some(specs) = specs(value).filter(|_| size > 0) else { return Ranges::Whole };
@@ -56,14 +55,14 @@ pub fn parse(value: &[u8], size: u64, ranges_max: usize) -> Ranges {
     }
 }
 
-/// What stands behind the unit, where that is bytes. Names of units know no case (14.1).
+/// Returns the text after the unit, if that is bytes. Units are matched in any case (14.1).
 fn specs(value: &[u8]) -> Option<&[u8]> {
     let (unit, specs) = value.split_at_checked(b"bytes=".len())?;
     unit.eq_ignore_ascii_case(b"bytes=").then_some(specs)
 }
 
-/// The part of the file that one element means; `Some(None)` where the file does not have it,
-/// nothing where it is no range.
+/// Returns the part of the file that one element means. Returns `Some(None)` if the file does not
+/// have it, and `None` if it is no range.
 fn resolve(spec: &[u8], size: u64) -> Option<Option<ByteRange>> {
     let dash = spec.iter().position(|byte| *byte == b'-')?;
     let (first, last) = (&spec[..dash], &spec[dash + 1..]);
@@ -84,7 +83,8 @@ fn resolve(spec: &[u8], size: u64) -> Option<Option<ByteRange>> {
     Some((first < size).then(|| ByteRange { first, bytes: last - first + 1 }))
 }
 
-/// A number in digits alone. Beyond 64 bits it is the largest there is: no file reaches it either.
+/// Reads a number of digits alone. A number beyond 64 bits becomes the largest one, which no file
+/// reaches either.
 fn position(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -94,7 +94,7 @@ fn position(digits: &[u8]) -> Option<u64> {
     Some(digits.iter().fold(0, more))
 }
 
-/// Adds a range, made one with those that it overlaps or touches, in the place of the first.
+/// Adds a range. It is merged with those that it overlaps or touches, in the place of the first.
 fn join(ranges: &mut Vec<ByteRange>, mut new: ByteRange) {
     let mut place = ranges.len();
     while let Some(at) = ranges.iter().position(|range| range.meets(&new)) {
@@ -116,8 +116,8 @@ impl ByteRange {
     }
 }
 
-/// What must hold for any value: parts lie in the file, apart from each other, each of them asked
-/// for, and say the same when they are written. The first two bytes choose size and limit.
+/// What must hold for any value: parts lie in the file, do not touch each other, were requested,
+/// and are the same after writing them. The first two bytes choose size and limit.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Some((&[scale, low], value)) = bytes.split_first_chunk() else { return };

@@ -1,38 +1,38 @@
 //! Heads of requests (RFC 9112, 2 to 7), from bytes.
 //!
-//! Says where a head ends only when all readers would say the same. The search for that end is
-//! cheap, and what is wrong is told as soon as the bytes prove it; fields are read once the head is
-//! whole. Judges neither names nor conditions.
+//! Finds the end of a head only if all readers would agree on it. The search for that end is cheap,
+//! and an error is returned as soon as the bytes prove it; fields are read once the head is
+//! complete. Checks neither names nor conditions.
 
 use super::fields::Fields;
 use super::is_token;
 use super::response::Status;
 use super::start_line::StartLine;
 
-/// Longest request line in bytes (RFC 9112, 3 asks for 8,000 at least).
+/// Longest request line in bytes (RFC 9112, 3 requires 8,000 at least).
 pub const REQUEST_LINE_BYTES_MAX: usize = 8_000;
-/// Most field lines that [`HeadLimits::lines_max`] can ask for.
+/// Most field lines that [`HeadLimits::lines_max`] can allow.
 pub const LINES_MAX: usize = 128;
-/// Field lines for which there is room in the usual case.
+/// Field lines that fit the usual case.
 const LINES_USUAL: usize = 16;
-/// Most empty lines in front of a head: what some clients send behind a body.
+/// Most empty lines before a head, which some clients send after a body.
 pub const BLANK_LINES_MAX: usize = 4;
-/// Longest method that is waited for, in bytes.
+/// Longest method in bytes.
 const METHOD_BYTES_MAX: usize = 32;
-/// What a request asks for. Methods know no case but their own (RFC 9110, 9.1).
+/// The method of a request. Methods are case-sensitive (RFC 9110, 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// A file.
+    /// Read a file.
     Get,
-    /// The head of the answer to `Get`.
+    /// Read the head of the response to `Get`.
     Head,
-    /// To keep the body.
+    /// Store the body.
     Put,
-    /// To forget what was kept.
+    /// Delete what was stored.
     Delete,
-    /// What can be asked.
+    /// Ask for the allowed methods.
     Options,
-    /// Known, and never served (405).
+    /// Known, and supported only where a row says so (405).
     Post,
     /// Any other (501).
     Unknown,
@@ -52,10 +52,10 @@ impl Method {
     }
 }
 
-/// The versions that are spoken.
+/// The supported versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// Closes after the answer unless asked not to; needs no `Host`.
+    /// Closes after the response unless asked not to; needs no `Host`.
     Http10,
     /// Stays open unless asked not to.
     Http11,
@@ -73,16 +73,16 @@ pub enum Scheme {
 /// How long the body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Framing {
-    /// There is none, and none was announced.
+    /// There is no body, and none was announced.
     None,
     /// So many bytes, perhaps 0.
     Length(u64),
-    /// Chunks, which say it as they come.
+    /// Chunks, each with its length.
     Chunked,
 }
 
 impl Framing {
-    /// Whether bytes of a body follow the head.
+    /// Returns whether bytes of a body follow the head.
     #[must_use]
     pub fn has_body(self) -> bool {
         match self {
@@ -94,29 +94,29 @@ impl Framing {
 
 /// A request without its body.
 ///
-/// Where a field that has one value stands twice: `Range`, `If-Range`, `If-Modified-Since` and
-/// `If-Unmodified-Since` count as absent (RFC 9110, 13.1.3 and 13.1.4 ask for it), `If-Range` then
-/// takes `Range` with it; a second `Authorization` makes the request malformed; of others the first
-/// counts, but for lists.
+/// If a field that has one value appears twice: `Range`, `If-Range`, `If-Modified-Since` and
+/// `If-Unmodified-Since` count as absent (RFC 9110, 13.1.3 and 13.1.4 require it), and without
+/// `If-Range` so does `Range`; a second `Authorization` makes the request malformed; of others the
+/// first counts, but for lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head<'a> {
-    /// What is asked for.
+    /// The method.
     pub method: Method,
     /// The client's version.
     pub version: Version,
-    /// Path and query, beginning with `/` or `\`; or `*`, with `OPTIONS` alone. A scheme and an
-    /// authority in front are taken away. With [`Method::Unknown`] whatever stood there.
+    /// Path and query, beginning with `/` or `\`; or `*`, only with `OPTIONS`. A leading scheme and
+    /// authority are removed. With [`Method::Unknown`], the target as received.
     pub target: &'a [u8],
-    /// The scheme that stood before the target, where one did.
+    /// The scheme before the target, if there was one.
     pub scheme: Option<Scheme>,
     /// How long the body is.
     pub framing: Framing,
-    /// Whether the client would use the connection again.
+    /// Whether the client wants to use the connection again.
     pub keep_alive: bool,
     /// Whether it waits for a 100 before it sends its body. Never in HTTP/1.0 or without a body
     /// (RFC 9110, 10.1.1).
     pub expects_continue: bool,
-    /// Whether it expects something else (417).
+    /// Whether it expects anything else (417).
     pub unknown_expectation: bool,
     /// `Range`.
     pub range: Option<&'a [u8]>,
@@ -126,8 +126,8 @@ pub struct Head<'a> {
     pub if_match: Option<&'a [u8]>,
     /// The first `If-None-Match`.
     pub if_none_match: Option<&'a [u8]>,
-    /// All lines of fields where `If-Match` or `If-None-Match` stands in several: together they are
-    /// one list (RFC 9110, 5.3). Empty otherwise.
+    /// All field lines, if `If-Match` or `If-None-Match` appears in several, which make one list
+    /// (RFC 9110, 5.3). Empty otherwise.
     pub repeated_lists: &'a [u8],
     /// `If-Modified-Since`.
     pub if_modified_since: Option<&'a [u8]>,
@@ -139,30 +139,30 @@ pub struct Head<'a> {
     pub content_range: Option<&'a [u8]>,
     /// `Content-Type`.
     pub content_type: Option<&'a [u8]>,
-    /// Whether `Content-Encoding` says that the body is coded: compressed, as a rule.
+    /// Whether `Content-Encoding` says that the body is encoded, usually compressed.
     pub is_coded: bool,
-    /// `User-Agent`, with whatever bytes the phone has put there.
+    /// `User-Agent`, with any bytes that the phone sent.
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// What a head may be.
+/// The limits of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
     /// Bytes, the request line and the blank line included.
     pub bytes_max: usize,
-    /// Field lines; at most [`LINES_MAX`] whatever stands here.
+    /// Field lines; never more than [`LINES_MAX`].
     pub lines_max: usize,
-    /// Whether lines may end with LF alone where no body follows.
+    /// Whether lines may end with LF alone if no body follows.
     pub lone_lf: bool,
-    /// Whether HTTP/1.1 may come without `Host`, which RFC 9112, 3.2 wants refused.
+    /// Whether HTTP/1.1 may omit `Host`, which RFC 9112, 3.2 requires.
     pub lenient: bool,
 }
 
-/// Why a head is refused. The connection is closed after the answer: where the next request would
-/// begin is not known.
+/// Why a head is refused. The connection is closed after the response, because the start of the
+/// next request is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// The grammar is broken, or two readers might read it in two ways: this is how.
+    /// The syntax is broken, or two readers might read it in two ways: this is how.
     BadRequest(&'static str),
     /// The request line is longer than [`REQUEST_LINE_BYTES_MAX`] or than the whole head may be.
     TargetTooLong,
@@ -179,7 +179,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// The answer.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(self) -> Status {
         match self {
@@ -193,7 +193,7 @@ impl Malformed {
         }
     }
 
-    /// What is wrong, for the person who looks.
+    /// Returns what is wrong, for a human reader.
     #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
@@ -210,9 +210,8 @@ impl Malformed {
     }
 }
 
-/// Reads a head; nothing while it is not all here. The number is the bytes of the head, with the
-/// [`BLANK_LINES_MAX`] empty lines at most that may stand in front of it (RFC 9112, 2.2); the body
-/// begins behind them.
+/// Reads a head and its length, including at most [`BLANK_LINES_MAX`] empty lines before it (RFC
+/// 9112, 2.2). The body begins after it. Returns `None` if the head is incomplete.
 ///
 /// # Errors
 /// [`Malformed`], as soon as the bytes prove it.
@@ -226,8 +225,8 @@ pub fn parse<'a>(
     })
 }
 
-/// How long the body behind a head is that [`parse`] refuses, where the fault leaves no doubt of
-/// that: so long may be read on for, in order that the client reads why.
+/// Returns how long the body after a head is that [`parse`] refuses, if the fault leaves that
+/// certain: the server may read that much on, so that the client reads the reason.
 #[must_use]
 pub fn framing_of_refused(bytes: &[u8], limits: &HeadLimits) -> Option<Framing> {
     let read = read_head(bytes, limits, |fields, start, _| {
@@ -237,13 +236,13 @@ pub fn framing_of_refused(bytes: &[u8], limits: &HeadLimits) -> Option<Framing> 
     read.ok()?.map(|(framing, _)| framing)
 }
 
-/// Reads a head, and has `judge` put request line and fields together.
+/// Reads a head, and has `judge` combine request line and fields.
 fn read_head<'a, T>(
     bytes: &'a [u8],
     limits: &HeadLimits,
     judge: impl FnOnce(&Fields<'a>, StartLine<'a>, &'a [u8]) -> Result<(Framing, T), Malformed>,
 ) -> Result<Option<(T, usize)>, Malformed> {
-    // Not a byte beyond the limit is looked at, so that what follows never changes the judgement.
+    // No byte beyond the limit is examined, so that later bytes never change the result.
     let is_full = bytes.len() >= limits.bytes_max;
     let bytes = &bytes[..bytes.len().min(limits.bytes_max)];
     let (blank, is_cut, saw_lone) = blank_lines(bytes, limits.lone_lf);
@@ -274,8 +273,8 @@ fn read_head<'a, T>(
     Ok(Some((parsed, blank + fields_end)))
 }
 
-/// The empty lines in front of a head: their bytes, whether one of them may be cut off, and whether
-/// one ends with LF alone.
+/// Returns the bytes of the empty lines before a head, whether one of them may be incomplete, and
+/// whether one ends with LF alone.
 fn blank_lines(bytes: &[u8], lone_lf: bool) -> (usize, bool, bool) {
     let (mut at, mut saw_lone) = (0, false);
     for _ in 0..BLANK_LINES_MAX {
@@ -289,15 +288,15 @@ fn blank_lines(bytes: &[u8], lone_lf: bool) -> (usize, bool, bool) {
     (at, false, saw_lone)
 }
 
-/// Whether what came begins with a request for a head alone, whatever else is wrong with it: the
-/// answer to that has no body (RFC 9110, 9.3.2).
+/// Returns whether the bytes begin with a HEAD request, valid or not: the response to that has no
+/// body (RFC 9110, 9.3.2).
 #[must_use]
 pub fn asks_for_head(bytes: &[u8]) -> bool {
     let (blank, _, _) = blank_lines(bytes, true);
     bytes[blank..].starts_with(b"HEAD ")
 }
 
-/// Where the request line ends, its line end included; nothing while it may still become one.
+/// Returns the end of the request line, its line end included, or `None` if it is incomplete.
 fn end_of_request_line(head: &[u8], is_full: bool) -> Result<Option<usize>, Malformed> {
     if is_tls_hello(head) {
         return Err(Malformed::TlsHello);
@@ -322,19 +321,19 @@ fn end_of_request_line(head: &[u8], is_full: bool) -> Result<Option<usize>, Malf
 
 const NO_METHOD: Malformed = Malformed::BadRequest("the request does not begin with a method");
 
-/// Whether these bytes are a method, or the beginning of one.
+/// Returns whether these bytes are a method, or the beginning of one.
 fn is_method(word: &[u8]) -> bool {
     (1..=METHOD_BYTES_MAX).contains(&word.len()) && word.iter().all(|byte| is_token(*byte))
 }
 
-/// Whether a TLS handshake begins: a record of TLS or SSL 3, or the hello of SSL 2 in which old
-/// phones offer them.
+/// Returns whether a TLS handshake begins: a record of TLS or SSL 3, or the hello of SSL 2 in which
+/// old phones offer them.
 fn is_tls_hello(bytes: &[u8]) -> bool {
     matches!(bytes, [0x16, 3, ..] | [0x80..=0xff, _, 1, 3, ..])
 }
 
-/// The first LF. Many bytes are compared at a time, because a slow client makes this run once per
-/// byte that comes.
+/// Returns the first LF. Many bytes are compared at a time, because a slow client makes this run
+/// once per byte.
 fn line_feed(bytes: &[u8]) -> Option<usize> {
     const STRIDE: usize = 64;
     let is_without = |stride: &&[u8]| !stride.iter().fold(false, |has, b| has | (*b == b'\n'));
@@ -361,7 +360,7 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The line from here to where this stands, without its line end.
+    /// Returns the line from `from` to the current position, without its line end.
     fn trimmed(&mut self, from: usize) -> Result<&'a [u8], Malformed> {
         let line = &self.bytes[from..self.at];
         match line {
@@ -374,7 +373,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Goes behind the blank line: where that is, and how many lines stand before it.
+    /// Goes to the end of the blank line. Returns that position, and how many lines precede it.
     fn fields(&mut self, lines_max: usize) -> Result<Option<(usize, usize)>, Malformed> {
         let mut count = 0;
         loop {
@@ -396,8 +395,8 @@ pub(super) fn bad(why: &'static str) -> Malformed {
     Malformed::BadRequest(why)
 }
 
-/// What must hold for any bytes: no cut and no following byte changes a judgement once it is made,
-/// a head that is taken has one reading, and says the same when it is written. The first byte
+/// What must hold for any bytes: no split and no following byte changes a result once it is
+/// returned, and an accepted head has one reading and is the same after writing it. The first byte
 /// chooses the limits.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
@@ -433,7 +432,7 @@ pub fn check(bytes: &[u8]) {
     super::authorization::check(head.authorization.unwrap_or_default());
 }
 
-/// What the laxest and the strictest reader would see is the same.
+/// Checks that the most lenient and the strictest reader see the same.
 fn check_one_reading(bytes: &[u8], limits: &HeadLimits, head: &Head<'_>) {
     assert!(bytes.len() <= limits.bytes_max && !bytes.contains(&0));
     let is_strict = !limits.lone_lf || head.framing.has_body();
@@ -456,7 +455,7 @@ fn check_one_reading(bytes: &[u8], limits: &HeadLimits, head: &Head<'_>) {
     }
 }
 
-/// A head as a client would write it.
+/// Writes a head as a client would.
 fn write(head: &Head<'_>) -> Vec<u8> {
     let (method, is_old) = (head.method, head.version == Version::Http10);
     let method = match method {
@@ -526,7 +525,7 @@ mod tests {
         parsed(text.as_bytes(), &LIMITS).unwrap_err()
     }
 
-    /// Whether lines of a POST are refused with 400.
+    /// Returns whether lines of a POST are refused with 400.
     fn is_bad(lines: &str) -> bool {
         refused(&format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).status().0 == 400
     }
@@ -1024,7 +1023,7 @@ mod tests {
             let mut line = vec![b'a'; bytes];
             assert_eq!(line_feed(&line), None);
             for at in (0..bytes).rev() {
-                // Those behind it do not hide it, nor do bytes that differ in one bit.
+                // Bytes after it do not hide it, nor do bytes that differ in one bit.
                 line[at] = b'\n';
                 assert_eq!(line_feed(&line), Some(at));
                 line[at] = if at % 2 == 0 { b'\n' } else { 0x0b };

@@ -1,8 +1,8 @@
-//! Responses: statuses, fields, dates and entity tags, written; and heads, read, for phones that
-//! are simulated.
+//! Responses: statuses, fields, dates and entity tags, written for clients; and heads, read for
+//! simulated phones.
 //!
-//! Writes into what it is given. Never writes a line end that the caller did not mean: those in
-//! values are left out.
+//! Writes into the caller's buffer. Line ends in values are left out, so that a value never adds a
+//! line.
 
 use std::fmt;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::list;
 use crate::decimal::decimal;
 
-/// The last second of the year 9999, since 1970: later ones have no date in HTTP.
+/// The last second of the year 9999, since 1970: HTTP has no later dates.
 pub const DATE_MAX_S: u64 = 253_402_300_799;
 /// Fields of a response that are read.
 const FIELDS_MAX: usize = 64;
@@ -28,7 +28,7 @@ macro_rules! statuses {
                 pub const $name: Status = Status($code);
             )*
 
-            /// The words behind the code; empty for a code that is never sent.
+            /// Returns the reason phrase of the code, empty for a code that is never sent.
             #[must_use]
             pub fn reason(self) -> &'static str {
                 match self.0 {
@@ -79,7 +79,7 @@ const TEXT: &str = "text/plain";
 const XML: &str = "text/xml";
 const BYTES: &str = "application/octet-stream";
 
-/// What a file is, by the end of its name. Firmware of all makes is what is not here.
+/// Media types by the end of a name. Firmware of all makes has none of these ends.
 const CONTENT_TYPES: &[(&str, &str)] = &[
     ("txt", TEXT),
     ("scr", TEXT),
@@ -112,8 +112,8 @@ const CONTENT_TYPES: &[(&str, &str)] = &[
     ("img", BYTES),
 ];
 
-/// The media type of a file by its name, in any case; no charset is claimed, because nobody knows
-/// it.
+/// Returns the media type of a file by its name, in any case. It names no charset, because that is
+/// not known.
 #[must_use]
 pub fn content_type(name: &[u8]) -> &'static str {
     let is_of = |end: &str| {
@@ -125,28 +125,28 @@ pub fn content_type(name: &[u8]) -> &'static str {
     CONTENT_TYPES.iter().find(|(end, _)| is_of(end)).map_or(BYTES, |(_, kind)| kind)
 }
 
-/// What heads say of a file's version.
+/// The version of a file, for heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Size in bytes.
     pub bytes: u64,
     /// Modification time, nanoseconds since 1970.
     pub modified_ns: i64,
-    /// What tells the version from all others.
+    /// Identifies the version.
     pub tag: Tag,
 }
 
-/// What an entity tag is made of.
+/// The source of an entity tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// The bytes themselves, hashed: the same on every server.
+    /// The hash of the bytes: the same on every server.
     Content([u8; 16]),
     /// This server's name for the version while its bytes have not been hashed.
     Provisional([u8; 16]),
 }
 
 impl Stamp {
-    /// A version that only a test or a simulation knows of.
+    /// A version that a test or a simulation makes up.
     #[doc(hidden)]
     #[must_use]
     pub const fn made_up(bytes: u64, modified_ns: i64) -> Stamp {
@@ -154,15 +154,15 @@ impl Stamp {
         Stamp { bytes, modified_ns, tag: Tag::Provisional(number.to_be_bytes()) }
     }
 
-    /// Modification time in whole seconds since 1970; 0 for all earlier ones.
+    /// Returns the modification time in whole seconds since 1970; 0 for all earlier ones.
     #[must_use]
     pub fn modified_s(&self) -> u64 {
         u64::try_from(self.modified_ns.div_euclid(1_000_000_000)).unwrap_or(0)
     }
 }
 
-/// The strong validator of a version: other bytes have another tag (RFC 9110, 8.8.3). Equal bytes
-/// have the same one once they have been hashed, here and on every other server.
+/// The strong validator of a version: different bytes have different tags (RFC 9110, 8.8.3). Equal
+/// bytes have the same tag on every server, once they have been hashed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EntityTag {
     bytes_used: u8,
@@ -179,7 +179,7 @@ impl EntityTag {
     /// A letter, 32 digits, and the quotes.
     pub const BYTES_MAX: usize = 1 + 32 + 2;
 
-    /// The tag of a version.
+    /// Makes the tag of a version.
     #[must_use]
     pub fn of(version: impl Into<Tag>) -> EntityTag {
         let (kind, number) = match version.into() {
@@ -194,13 +194,13 @@ impl EntityTag {
         EntityTag { bytes_used: (EntityTag::BYTES_MAX - left) as u8, bytes }
     }
 
-    /// As it stands in `ETag`, with its quotes.
+    /// Returns it as in `ETag`, with its quotes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.bytes_used)]
     }
 
-    /// What stands between the quotes.
+    /// Returns the text between the quotes.
     #[must_use]
     pub fn opaque(&self) -> &[u8] {
         &self.bytes[1..usize::from(self.bytes_used) - 1]
@@ -213,19 +213,19 @@ impl fmt::Debug for EntityTag {
     }
 }
 
-/// A date as heads have it (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// A date in a head (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HttpDate([u8; 29]);
 
 impl HttpDate {
-    /// The 29 bytes.
+    /// Returns the 29 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// The date of a second since 1970; everything after the year 9999 is its last second.
+/// Returns the date of a second since 1970; everything after the year 9999 is its last second.
 #[must_use]
 pub fn http_date(unix_s: u64) -> HttpDate {
     let at = UNIX_EPOCH + Duration::from_secs(unix_s.min(DATE_MAX_S));
@@ -235,10 +235,10 @@ pub fn http_date(unix_s: u64) -> HttpDate {
     HttpDate(date)
 }
 
-/// The second since 1970 of a date in any of the three forms (RFC 9110, 5.6.7).
+/// Reads a date in any of the three forms (RFC 9110, 5.6.7), as a second since 1970.
 ///
-/// Two digits of a year are 1970 to 2069. The RFC asks for the century that makes the year at most
-/// 50 years from now, which is the same until 2050 for all dates of files.
+/// Two digits of a year mean 1970 to 2069. By the RFC the year is at most 50 years from now, which
+/// gives the same for all dates of files until 2050.
 #[must_use]
 pub fn parse_date(value: &[u8]) -> Option<u64> {
     let date = std::str::from_utf8(value).ok()?.parse::<httpdate::HttpDate>().ok()?;
@@ -246,7 +246,7 @@ pub fn parse_date(value: &[u8]) -> Option<u64> {
     Some(since.as_secs())
 }
 
-/// A `Date` line, written anew once a second at most.
+/// A `Date` line, written again at most once a second.
 #[derive(Clone, Debug)]
 pub struct Dated {
     unix_s: u64,
@@ -262,7 +262,7 @@ impl Default for Dated {
 }
 
 impl Dated {
-    /// `Date: …\r\n` of a second since 1970.
+    /// Returns `Date: …\r\n` for a second since 1970.
     pub fn line(&mut self, unix_s: u64) -> &[u8] {
         if unix_s != self.unix_s {
             self.unix_s = unix_s;
@@ -276,10 +276,10 @@ impl Dated {
     }
 }
 
-/// Writes `HTTP/1.1 200 OK`. To clients of HTTP/1.0, too: a server tells its own version (RFC 9110,
+/// Writes `HTTP/1.1 200 OK`, to clients of HTTP/1.0, too: a server sends its own version (RFC 9110,
 /// 6.2).
 pub fn status_line(out: &mut Vec<u8>, status: Status) {
-    // A Vec takes everything.
+    // A Vec accepts all bytes.
     let _ = write!(out, "HTTP/1.1 {:03} {}\r\n", status.0, status.reason());
 }
 
@@ -301,14 +301,14 @@ pub fn content_range(out: &mut Vec<u8>, first: u64, last: u64, size: u64) {
     let _ = write!(out, "Content-Range: bytes {first}-{last}/{size}\r\n");
 }
 
-/// The head of a 200 with a whole file, from its status line up to but without `Date`,
-/// `Connection` and the blank line: what is the same each time the version is sent.
+/// Returns the head of a 200 with a whole file, from its status line up to but without `Date`,
+/// `Connection` and the blank line: the part that is the same each time the version is sent.
 #[must_use]
 pub fn prepared(version: impl Into<Stamp>, name: &[u8]) -> Box<[u8]> {
     prepared_at(version, name, DATE_MAX_S)
 }
 
-/// The same at a moment: a modification that lies ahead of it is told as that moment (RFC 9110,
+/// The same at a moment: a modification time after it is replaced by that moment (RFC 9110,
 /// 8.8.2.1).
 #[must_use]
 pub fn prepared_at(version: impl Into<Stamp>, name: &[u8], now_s: u64) -> Box<[u8]> {
@@ -330,7 +330,7 @@ pub struct ResponseHead<'a> {
     pub status: Status,
     /// `Content-Length` in bytes.
     pub length: Option<u64>,
-    /// Whether the body comes in chunks; then `length` is none.
+    /// Whether the body comes in chunks; then `length` is `None`.
     pub chunked: bool,
     /// Whether the connection can be used again.
     pub keep_alive: bool,
@@ -346,15 +346,15 @@ pub struct ResponseHead<'a> {
     pub challenge: Option<&'a [u8]>,
 }
 
-/// What came is no response.
+/// The bytes are no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadResponse;
 
-/// Reads the head of a response; nothing while it is not all here. The number is its bytes.
+/// Reads the head of a response and its length. Returns `None` if it is incomplete.
 ///
 /// # Errors
-/// [`BadResponse`] where the grammar is broken, or where two lengths are told: both are the
-/// server's fault, and the client must close.
+/// [`BadResponse`] if the syntax is broken or there are two lengths: both are the server's fault,
+/// and the client must close.
 pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead<'_>, usize)>, BadResponse> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
@@ -411,7 +411,7 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead<'_>, usize)>,
     Ok(Some((head, used)))
 }
 
-/// What must hold for any bytes: a head that was read stays so whatever follows.
+/// What must hold for any bytes: a head is read the same whatever follows.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Ok(Some((head, used))) = parse_response(bytes) else { return };
@@ -574,7 +574,7 @@ mod tests {
         assert_eq!(dated.line(0), b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
         assert_eq!(dated.line(784_111_777), b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
         assert_eq!(dated.line(784_111_777), b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
-        // A clock that was put back is followed.
+        // A clock that was set back is followed.
         assert_eq!(dated.line(784_111_776), b"Date: Sun, 06 Nov 1994 08:49:36 GMT\r\n");
     }
 }

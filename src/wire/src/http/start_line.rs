@@ -1,6 +1,6 @@
 //! The request line (RFC 9112, 3): method, target and version.
 //!
-//! Reads one line that is whole; where it ends is found in `request.rs`. Judges no name.
+//! Reads one complete line; `request.rs` finds its end. Checks no name.
 
 use super::host::is_host;
 use super::request::{Malformed, Method, Scheme, Version, bad};
@@ -22,14 +22,14 @@ impl<'a> StartLine<'a> {
         if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f | b'#')) {
             return Err(bad("the request has no target"));
         }
-        // A request of HTTP/0.9 has no version at all, and is not spoken to.
+        // A request of HTTP/0.9 has no version, and is not supported.
         let version = words.next().ok_or(NO_VERSION)?;
         if words.next().is_some() {
             return Err(bad("the request line has too many blanks"));
         }
         let version = match version {
             b"HTTP/1.0" => Version::Http10,
-            // A later minor version is read as the latest that is spoken (RFC 9110, 2.5).
+            // A later minor version is read as the latest supported one (RFC 9110, 2.5).
             [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Version::Http11,
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
                 return Err(Malformed::VersionUnknown);
@@ -53,8 +53,8 @@ impl<'a> StartLine<'a> {
 
 const NO_VERSION: Malformed = Malformed::BadRequest("the request line has no version");
 
-/// Path and query of a target in origin or absolute form (RFC 9112, 3.2), and the scheme of the
-/// latter.
+/// Returns path and query of a target in origin or absolute form (RFC 9112, 3.2), and the scheme of
+/// the latter.
 fn origin_form(target: &[u8]) -> Result<(Option<Scheme>, &[u8]), Malformed> {
     if let [b'/' | b'\\', ..] = target {
         return Ok((None, target));
@@ -68,8 +68,8 @@ fn origin_form(target: &[u8]) -> Result<(Option<Scheme>, &[u8]), Malformed> {
     let (scheme, rest) = found.ok_or(no_form)?;
     let authority = rest.iter().take_while(|byte| !b"/\\?".contains(byte)).count();
     let (authority, path) = rest.split_at(authority);
-    // Two readers might see two hosts in `user@host` (RFC 9110, 4.2.4); without a host there is no
-    // such target (4.2.1).
+    // Two readers might see two hosts in `user@host` (RFC 9110, 4.2.4); a target without a host is
+    // invalid (4.2.1).
     if matches!(authority, [] | [b':', ..]) || !is_host(authority) {
         return Err(bad("the target's host is none"));
     }

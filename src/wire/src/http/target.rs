@@ -1,29 +1,29 @@
-//! Request targets to the names of files: the query cut off, escapes decoded once.
+//! Request targets to the names of files: the query removed, escapes decoded once.
 //!
-//! Everything else that makes a name a name is [`FileName`]'s work.
+//! [`FileName`] checks the rest.
 
 use crate::name::{BadName, FileName};
 
-/// Longest decoded path in bytes, slashes that mean nothing included.
+/// Longest decoded path in bytes, redundant slashes included.
 pub const PATH_BYTES_MAX: usize = 1_024;
 
-/// Longest token of ACME in bytes; those of today have 43.
+/// Longest token of ACME in bytes; current ones have 43.
 const TOKEN_BYTES_MAX: usize = 128;
 
 /// Why a target names no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadTarget {
-    /// A `%` without two digits behind it, an escape that hides a separator or a NUL, or UTF-8 that
-    /// is longer than it has to be: ways to hide from one reader what another sees.
+    /// A `%` without two digits after it, an escape of a separator or a NUL, or overlong UTF-8:
+    /// ways to hide from one reader what another sees.
     Escape,
-    /// The path is no name.
+    /// The path is not a valid name.
     Name(BadName),
     /// The path names a directory. Directories are never listed.
     Directory,
 }
 
-/// Reads the name of a target in origin form. A query is cut off: nothing here depends on one.
-/// A raw `\` means `/`, as phones write it.
+/// Reads the name of a target in origin form. The query is removed: nothing here depends on one. A
+/// raw `\` means `/`, as phones write it.
 ///
 /// # Errors
 /// [`BadTarget`] says why the target names no file.
@@ -44,14 +44,14 @@ pub fn parse(target: &[u8]) -> Result<FileName, BadTarget> {
     name(&decoded[..bytes_used])
 }
 
-/// Whether a target is that of the whole server and names nothing in it.
+/// Returns whether a target is that of the whole server and names nothing in it.
 #[must_use]
 pub fn is_root(target: &[u8]) -> bool {
     matches!(target, [b'/'] | [b'/', b'?', ..])
 }
 
-/// The token that an ACME server asks for (RFC 8555, 8.3), or `None` if it is not that. What stands
-/// there in place of a token is one of no bytes.
+/// Returns the token that an ACME server asks for (RFC 8555, 8.3), or `None` for any other target.
+/// An invalid token becomes an empty one.
 #[must_use]
 pub fn acme_token(target: &[u8]) -> Option<&[u8]> {
     const PLACE: &[u8] = b".well-known/acme-challenge/";
@@ -65,8 +65,8 @@ pub fn acme_token(target: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The whole target, its query included, with every escape decoded that is one. For people's
-/// patterns alone: what they make of it is read as a name like any other.
+/// Returns the whole target, its query included, with every valid escape decoded. Only for
+/// administrators' patterns, whose result is parsed as a name like any other.
 #[must_use]
 pub fn decode(target: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(target.len());
@@ -84,7 +84,7 @@ pub fn decode(target: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The byte that two digits stand for.
+/// Returns the byte that two digits encode.
 fn escaped(high: Option<&u8>, low: Option<&u8>) -> Result<u8, BadTarget> {
     let digit = |digit: Option<&u8>| char::from(*digit?).to_digit(16);
     let (Some(high), Some(low)) = (digit(high), digit(low)) else { return Err(BadTarget::Escape) };
@@ -110,8 +110,8 @@ fn name(path: &[u8]) -> Result<FileName, BadTarget> {
     })
 }
 
-/// Whether two bytes begin a UTF-8 sequence that is longer than its character needs, such as
-/// `%c0%ae` for a dot. A lone byte above 127 is no UTF-8 and means itself.
+/// Returns whether two bytes begin overlong UTF-8, such as `%c0%ae` for a dot. A single byte above
+/// 127 is no UTF-8 and means itself.
 fn is_overlong(pair: &[u8]) -> bool {
     matches!(
         pair,
@@ -123,7 +123,7 @@ fn is_overlong(pair: &[u8]) -> bool {
     )
 }
 
-/// What must hold for any target: its name is its own, escaped or not, with a query or without.
+/// What must hold for any target: its name is the same, escaped or not, with a query or without.
 #[doc(hidden)]
 pub fn check(target: &[u8]) {
     let Ok(name) = parse(target) else { return };

@@ -1,4 +1,4 @@
-//! SNMP messages as bytes: the GETs that this side sends, and the answers that simulated phones do.
+//! SNMP messages as bytes: the server's GETs, and the responses of simulated phones.
 //!
 //! Every length is written in its shortest form (X.690, 10.1). Reads nothing.
 
@@ -11,11 +11,11 @@ use super::{
     Community, MESSAGE_BYTES_MAX, OID_PARTS_MAX, Status, VARBINDS_MAX, Value, Varbind, Version,
 };
 
-/// A request that cannot be written: it would be too long, or holds a name that is none.
+/// A request that cannot be written: it would be too long, or holds an invalid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwritable;
 
-/// Writes a GET for all `objects` into `out`, in place of what it held.
+/// Writes a GET for all `objects` into `out`, replacing its content.
 ///
 /// # Errors
 /// [`Unwritable`], with `out` empty; never for the objects of `vendor/objects.rs`.
@@ -35,7 +35,7 @@ pub fn write_get(
     for object in objects {
         push_varbind(&oid_bytes(object), Value::Null, &mut list);
     }
-    // The places of the error are there in a request, too (RFC 3416, 3).
+    // A request has the numbers of the error, too (RFC 3416, 3).
     let numbers = [request_id.into(), 0, 0];
     write_message(tag::MSG_GET, version, community.as_str().as_bytes(), numbers, &list, out);
     if out.len() > MESSAGE_BYTES_MAX {
@@ -45,7 +45,7 @@ pub fn write_get(
     Ok(())
 }
 
-/// The bytes of a name, without tag and length.
+/// Returns the bytes of a name, without tag and length.
 #[must_use]
 pub fn oid_bytes(parts: &[u32]) -> Vec<u8> {
     let (head, rest) = parts.split_at(parts.len().min(2));
@@ -59,22 +59,22 @@ pub fn oid_bytes(parts: &[u32]) -> Vec<u8> {
     bytes
 }
 
-/// An answer as a phone writes it: all but its objects.
+/// A response as a phone writes it: all but its objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
     /// Its version.
     pub version: Version,
     /// The community.
     pub community: &'a [u8],
-    /// Which request it answers.
+    /// The request that it answers.
     pub request_id: i32,
     /// Whether the request could be answered.
     pub status: Status,
-    /// Which object was to blame, from 1; 0 means none.
+    /// The index of the object with the error, from 1; 0 means none.
     pub error_index: u32,
 }
 
-/// The bytes of an answer.
+/// Returns the bytes of a response.
 #[must_use]
 pub fn write_reply<'a>(
     reply: &Reply<'_>,
@@ -138,7 +138,7 @@ fn push_value(value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// A number of two's complement without what says nothing in front of it (X.690, 8.3.2).
+/// Removes the redundant leading bytes of a two's complement number (X.690, 8.3.2).
 fn signed(mut bytes: &[u8]) -> &[u8] {
     while let [0, 0..0x80, ..] | [0xff, 0x80..=0xff, ..] = bytes {
         bytes = bytes.get(1..).unwrap_or_default();

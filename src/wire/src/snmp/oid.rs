@@ -1,21 +1,21 @@
 //! Names of objects (RFC 2578, 3.5; X.690, 8.19): numbers with dots between them, as bytes.
 //!
-//! Borrows the bytes that it has judged; never copies them to compare.
+//! Borrows the bytes that it has checked; never copies them to compare.
 
 use std::fmt;
 
 use super::OID_PARTS_MAX;
 
-/// The name of an object as it stands in a message.
+/// The name of an object, as in a message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Oid<'a>(&'a [u8]);
 
 impl<'a> Oid<'a> {
-    /// Reads the bytes of a name, without tag and length; nothing where they are none.
+    /// Reads the bytes of a name, without tag and length. Returns `None` if they are no name.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Option<Oid<'a>> {
         let oid = Oid(bytes);
-        // A part is below 2^32 (RFC 2578, 3.5) and has no idle zeros in front (X.690, 8.19.2).
+        // A part is below 2^32 (RFC 2578, 3.5) and has no redundant leading zeros (X.690, 8.19.2).
         let is_number = |digits: &[u8]| digits.len() <= 5 && digits.first() != Some(&0x80);
         let is_whole = bytes.last().is_some_and(|byte| byte & 0x80 == 0);
         let valid = is_whole
@@ -25,26 +25,26 @@ impl<'a> Oid<'a> {
         valid.then_some(oid)
     }
 
-    /// Whether it is the name with these parts.
+    /// Returns whether it is the name with these parts.
     #[must_use]
     pub fn is(&self, parts: &[u32]) -> bool {
         self.parts().eq(parts.iter().copied())
     }
 
-    /// Whether it is the name with these parts, or one beneath it.
+    /// Returns whether it is the name with these parts, or one beneath it.
     #[must_use]
     pub fn is_beneath(&self, parts: &[u32]) -> bool {
         let mut own = self.parts();
         parts.iter().all(|part| own.next() == Some(*part))
     }
 
-    /// Its bytes, without tag and length.
+    /// Returns its bytes, without tag and length.
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0
     }
 
-    /// The parts. The first two share a number (X.690, 8.19.4).
+    /// Returns the parts. The first two share a number (X.690, 8.19.4).
     fn parts(&self) -> impl Iterator<Item = u32> + use<'a> {
         let mut numbers = self.numbers();
         let first = numbers.next().unwrap_or(0);
@@ -58,7 +58,7 @@ impl<'a> Oid<'a> {
         })
     }
 
-    /// Each number as it is written: seven bits a byte, the last one without its highest bit.
+    /// Returns each number as written: seven bits a byte, the last one without its highest bit.
     fn digits(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.0.split_inclusive(|byte| byte & 0x80 == 0)
     }

@@ -1,4 +1,4 @@
-//! Messages read and written, and a million that were damaged on the way.
+//! Messages read and written, and a million damaged ones.
 
 use super::*;
 
@@ -157,7 +157,7 @@ fn what_is_left_over_or_missing_or_strange_is_refused() {
     let many = reply(&vec![(&*oid, Value::Null); VARBINDS_MAX + 1]);
     assert_eq!(parse_reply(&many), Err(Malformed::TooMany));
     assert_eq!(parse_reply(&[0x30; MESSAGE_BYTES_MAX + 1]), Err(Malformed::TooLong));
-    // The datagram that stops other readers.
+    // A datagram that makes other readers fail.
     assert!(parse_reply(&[0x30, 0x84]).is_err());
 }
 

@@ -330,7 +330,8 @@ const OPTIONS: &[&str] = &[
 const PEERS: &[&str] =
     &["10.0.0.1:1000", "10.0.0.1:1001", "10.0.0.2:1000", "[fd00::1]:9", "10.0.1.1:5", "11.0.0.1:7"];
 
-/// Runs operations of four bytes each and checks the invariants: for unit tests and the fuzz target.
+/// Runs operations of four bytes each and checks the invariants after every one. For unit tests
+/// and the fuzz target.
 ///
 /// # Panics
 /// If the engine breaks a promise.

@@ -1,5 +1,5 @@
-//! Simulated phones, for tests and for ringstorm: [`phone`] has the machines of clients with the
-//! faults of the field, `sim` the networks in which they meet the engine.
+//! Simulated phones, for tests and for ringstorm: [`phone`] has client state machines with the
+//! faults of phones in the field, `sim` the networks in which they meet the engine.
 //!
 //! Never does I/O, never reads a clock.
 

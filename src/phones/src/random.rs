@@ -1,37 +1,37 @@
-//! A small generator of numbers that look random: the same seed gives the same numbers for ever.
+//! A small pseudo-random generator: the same seed always gives the same numbers.
 //!
-//! For simulations and load; never for anything that an attacker must not guess.
+//! For simulations and load; never for numbers that an attacker must not guess.
 
 use fastrand::Rng;
 use wire::time::Duration;
 
-/// A generator for a seed; it shares nothing with any other.
+/// An independent generator.
 #[derive(Clone, Debug)]
 pub struct Random(Rng);
 
 impl Random {
-    /// A generator for a seed.
+    /// Makes a generator from a seed.
     #[must_use]
     pub fn new(seed: u64) -> Random {
         Random(Rng::with_seed(seed))
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn next_u64(&mut self) -> u64 {
         self.0.u64(..)
     }
 
-    /// A number below `limit`; 0 when the limit is 0.
+    /// Returns a number below `limit`, or 0 if the limit is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         if limit == 0 { 0 } else { self.0.u64(..limit) }
     }
 
-    /// True in `share` of all cases, 0 to 1.
+    /// Returns true in `share` of all cases, 0 to 1.
     pub fn chance(&mut self, share: f64) -> bool {
         share > 0.0 && self.0.f64() < share
     }
 
-    /// A time below `limit`, in whole microseconds.
+    /// Returns a time below `limit`, in whole microseconds.
     pub fn time_below(&mut self, limit: Duration) -> Duration {
         Duration::from_micros(self.below(u64::try_from(limit.as_micros()).unwrap_or(u64::MAX)))
     }

@@ -1,7 +1,7 @@
 //! The protocol engines: state machines that take facts and return actions.
 //!
-//! Nothing here sends, sleeps, opens or locks. An engine finds what it needs in the
-//! [`TurnContext`] that it is given, and returns what to do when polled.
+//! Nothing here sends, sleeps, opens or locks. An engine finds what it needs in the [`TurnContext`]
+//! that it is given, and returns what to do when polled.
 
 mod arrivals;
 mod denial;

@@ -1,7 +1,7 @@
 //! A phone that boots: a list of files, one after the other, each from a port of its own.
 //!
-//! Decides what is asked next and from which port; never opens one. Ports are numbered from 0 to
-//! [`Plan::ports`], and whoever drives the phone says which real ones they are.
+//! Decides which file to ask for and from which port; never opens one. Ports are numbered from 0 to
+//! [`Plan::ports`], and the driver of the phone maps them to real ones.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,41 +26,41 @@ pub struct Step {
     pub name: Arc<[u8]>,
     /// Read or write.
     pub action: Action,
-    /// The file need not exist: "file not found" is the normal way to the next name.
+    /// Whether the file may be missing: then "file not found" leads to the next name, as usual.
     pub may_be_missing: bool,
 }
 
 impl Step {
-    /// A read of a file that must exist.
+    /// Makes a read of a file that must exist.
     #[must_use]
     pub fn fetch(name: &str) -> Step {
         Step { name: name.as_bytes().into(), action: Action::Fetch, may_be_missing: false }
     }
 }
 
-/// What a phone does from power-on to being back; thousands of phones may share one.
+/// What a phone does from power-on to ready; thousands of phones may share one.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How it talks.
+    /// How it speaks TFTP.
     pub client: Arc<Client>,
     /// The files, in order.
     pub steps: Vec<Step>,
-    /// How many ports it has; each next transfer takes the next one and the first follows the last.
+    /// How many ports it has; each transfer takes the next one, and the first follows the last.
     pub ports: u16,
-    /// How often it tries a file before it gives up, the first time included: a transfer that died
-    /// is begun again from the next port. At least 1.
+    /// How often it tries a file before it gives up, the first time included: a failed transfer is
+    /// begun again from the next port. At least 1.
     pub attempts: u8,
     /// Time between two files.
     pub pause: Duration,
-    /// How long it goes on answering for a finished transfer (RFC 1350, section 6); zero for phones
+    /// How long it still answers for a finished transfer (RFC 1350, section 6); zero for phones
     /// that close the port at once.
     pub dally: Duration,
 }
 
-/// How one file of a boot went.
+/// The result of one file of a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileResult {
-    /// Which step of the plan.
+    /// The step of the plan.
     pub step: usize,
     /// When its first request was due.
     pub began: Instant,
@@ -70,16 +70,16 @@ pub struct FileResult {
     pub tally: Tally,
     /// How it ended.
     pub ending: Ending,
-    /// Whether the phone can live with that ending.
+    /// Whether the phone can continue after that ending.
     pub is_good: bool,
 }
 
-/// A datagram that the phone wants sent.
+/// A datagram that the phone sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// From which of its ports.
+    /// The number of its source port.
     pub port: u16,
-    /// Where to.
+    /// The destination.
     pub to: SocketAddr,
 }
 
@@ -94,19 +94,19 @@ pub struct Boot {
     next_at: Option<Instant>,
     began: Instant,
     current: Option<Transfer>,
-    /// The transfer before, which still answers for its last ACK, on its port and until its time.
+    /// The former transfer, which still answers for its last ACK, with its port and deadline.
     before: Option<(Transfer, u16, Instant)>,
     result: Option<FileResult>,
-    /// The probe of the current step is done, and the file itself comes now.
+    /// Whether the probe of the current step is done, and the file itself comes now.
     has_probed: bool,
-    /// Transfers of the current step that died, and what they counted.
+    /// Failed transfers of the current step, and their counts.
     died: u8,
     counted: Tally,
     is_lost: bool,
 }
 
 impl Boot {
-    /// A phone that gets power at `start` and uses its port number `first_port` first.
+    /// Makes a phone that gets power at `start` and uses its port number `first_port` first.
     #[must_use]
     pub fn new(plan: Arc<Plan>, server: SocketAddr, first_port: u16, start: Instant) -> Boot {
         Boot {
@@ -126,32 +126,32 @@ impl Boot {
         }
     }
 
-    /// Whether the phone has done all it will do, dallying included.
+    /// Returns whether the phone is done, dallying included.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.has_booted_or_failed() && self.before.is_none()
     }
 
-    /// Whether every file ended well, or one did not and the phone gave up.
+    /// Returns whether every file ended well, or one did not and the phone gave up.
     #[must_use]
     pub fn has_booted_or_failed(&self) -> bool {
         self.current.is_none() && self.next_at.is_none()
     }
 
-    /// Whether a file ended in a way that the phone cannot live with.
+    /// Returns whether a file ended in a way that the phone cannot continue from.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }
 
-    /// The step of the plan that runs, or that would come next.
+    /// Returns the current step of the plan, or the next one.
     #[must_use]
     pub fn step(&self) -> usize {
         self.step
     }
 
-    /// A datagram came to the phone's port number `port`. What it brings of the current file is
-    /// handed back.
+    /// A datagram came to the phone's port number `port`. Returns the bytes of the current file in
+    /// it.
     pub fn handle_datagram<'d>(
         &mut self,
         port: u16,
@@ -179,7 +179,8 @@ impl Boot {
         }
         if let Some(at) = self.next_at.filter(|at| *at <= now) {
             self.next_at = None;
-            // From when it was due, so that a driver that is late does not look quick.
+            // Counted from when it was due, so that a late driver does not make the phone look
+            // quick.
             self.began = at;
             return self.begin(now);
         }
@@ -191,7 +192,7 @@ impl Boot {
         }
     }
 
-    /// When [`Boot::handle_timeout`] wants to be called.
+    /// Returns when to call [`Boot::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transfer = self.current.as_ref().and_then(Transfer::poll_timeout);
@@ -199,7 +200,7 @@ impl Boot {
         [self.next_at, transfer, before].into_iter().flatten().min()
     }
 
-    /// Writes the next datagram that is due into `out` and says from which port it goes where.
+    /// Writes the next datagram that is due into `out` and returns its ports and destination.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> Option<Transmit> {
         if let Some((transfer, port, _)) = &mut self.before
             && let Some(to) = transfer.poll_transmit(out)
@@ -210,7 +211,7 @@ impl Boot {
         Some(Transmit { port: self.port, to })
     }
 
-    /// How the file that just ended went. To be asked after every `handle_*`, or it is lost.
+    /// Returns how the last file ended. Poll after every `handle_*`, or it is lost.
     pub fn poll_result(&mut self) -> Option<FileResult> {
         self.result.take()
     }

@@ -1,7 +1,7 @@
-//! Telephones, simulated: client machines for tests and for the load tool.
+//! Simulated phones: client state machines for tests and for the load tool.
 //!
-//! Told datagrams and moments, asked for datagrams and deadlines. Nothing here sends, sleeps or
-//! keeps the bytes of a file; whoever drives a phone looks at each piece as it passes.
+//! They take datagrams and time, and are polled for datagrams and deadlines. Nothing here sends,
+//! sleeps or keeps the bytes of a file; the driver of a phone looks at each piece as it passes.
 
 pub mod boot;
 pub mod ftp;

@@ -1,28 +1,28 @@
-//! The SNMP side of a phone: what answers when somebody asks who it is.
+//! The SNMP side of a phone: an agent that answers requests for its user and model.
 //!
-//! Told requests, gives answers; knows which objects its kind of set has, and holds no socket.
+//! Takes requests and returns answers; knows the objects of its kind of phone, and holds no socket.
 
 use vendor::objects::{Field, KIND, SETS};
 use wire::snmp::{
     Message, Oid, Reply, Status, Value, Varbind, Version, oid_bytes, parse_get, write_reply,
 };
 
-/// To whom a phone answers, and how.
+/// The requests that a phone answers, and how.
 #[derive(Clone, Debug)]
 pub struct Habits {
-    /// What a request must say; SNMPSTRING. Another one is met with silence.
+    /// The required community (SNMPSTRING). A request with another one gets no answer.
     pub community: Box<str>,
     /// Whether it speaks version 2c.
     pub speaks_v2c: bool,
     /// Whether it speaks version 1.
     pub speaks_v1: bool,
-    /// Longest message in bytes that it can send; instead of a longer one it says `tooBig`. An
-    /// agent has 484 at least (RFC 1157, 4).
+    /// Longest message in bytes that it can send; a longer one becomes `tooBig`. An agent has 484
+    /// at least (RFC 1157, 4).
     pub message_bytes_max: usize,
 }
 
 impl Default for Habits {
-    /// Both versions, community `public`, and as long as a frame.
+    /// Both versions, community `public`, and messages as long as a frame.
     fn default() -> Self {
         Habits {
             community: "public".into(),
@@ -47,15 +47,15 @@ enum Held {
 }
 
 impl Agent {
-    /// A set of this kind, a row of `vendor/objects.rs`, that tells what `told` says of each field
-    /// and has no object for others; nothing where there is no such kind. Its community is
-    /// `public`, and it speaks both versions.
+    /// Makes a phone of this kind, a row of `vendor/objects.rs`, with the values in `told` and no
+    /// other objects. Returns `None` if there is no such kind. Its community is `public`, and it
+    /// speaks both versions.
     #[must_use]
     pub fn new(set: &str, told: &[(Field, &[u8])]) -> Option<Agent> {
         let set = SETS.iter().find(|row| row.name == set)?;
         let mut objects = Vec::new();
         if let Some(kind) = set.kinds.first() {
-            // The last part is the model's, and no MIB has it.
+            // The last part is the model's, and is in no MIB.
             let own: Vec<u32> = kind.iter().copied().chain([7]).collect();
             objects.push((oid_bytes(KIND), Held::Oid(oid_bytes(&own))));
         }
@@ -67,13 +67,13 @@ impl Agent {
         Some(Agent { habits: Habits::default(), objects })
     }
 
-    /// The same with other habits.
+    /// Returns the same with other habits.
     #[must_use]
     pub fn with(self, habits: Habits) -> Agent {
         Agent { habits, ..self }
     }
 
-    /// The answer to a datagram, if it has one.
+    /// Returns the answer to a datagram, or `None` if it has none.
     #[must_use]
     pub fn answer(&self, datagram: &[u8]) -> Option<Vec<u8>> {
         let get = parse_get(datagram).ok()?;
@@ -109,7 +109,7 @@ impl Agent {
     }
 }
 
-/// An answer with an error repeats what was asked (RFC 1157, 4.1.2).
+/// Makes an answer with an error, which repeats the request (RFC 1157, 4.1.2).
 fn refuse(get: &Message<'_>, status: Status, error_index: u32) -> Vec<u8> {
     write_reply(&head(get, status, error_index), get.varbinds.iter())
 }

@@ -1,4 +1,5 @@
-//! What will happen, in the order of time; of one moment, in the order in which it was planned.
+//! Future events, in the order of time; events of one moment, in the order in which they were
+//! planned.
 //!
 //! Holds events and knows nothing of them.
 
@@ -49,13 +50,13 @@ impl<E> Calendar<E> {
         self.pop().map(|(_, event)| event)
     }
 
-    /// Whether nothing is planned.
+    /// Returns whether nothing is planned.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 
-    /// How many events are planned.
+    /// Returns how many events are planned.
     #[must_use]
     pub fn len(&self) -> usize {
         self.heap.len()
@@ -63,7 +64,7 @@ impl<E> Calendar<E> {
 }
 
 impl<E> Ord for Planned<E> {
-    /// The earliest is the greatest: what the heap hands out first.
+    /// The earliest event is the greatest, because the heap returns the greatest first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.sequence).cmp(&(self.at, self.sequence))
     }

@@ -1,7 +1,7 @@
-//! The smallest server that keeps the rules, and the same with a bug: what the world itself is
-//! tested with. A bug that its invariants do not find would go unseen in the engine, too.
+//! The smallest server that keeps the rules, and the same with a bug, to test the world itself. A
+//! bug that its invariants miss would go unseen in the engine, too.
 //!
-//! Tests alone.
+//! Only for tests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use wire::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_millis(400);
 const TRIES: u32 = 12;
-/// A second ACK sooner than this says nothing: no answer to what was sent can be back so soon.
+/// A second ACK sooner than this means nothing: no answer to the last send can come so soon.
 const ROUND_TRIP_MIN: Duration = Duration::from_micros(400);
 
 struct Transfer {
@@ -31,14 +31,14 @@ struct Transfer {
     silent: u32,
 }
 
-/// What a faulty server does wrong.
+/// The bug of a faulty server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
-    /// It answers a doubled ACK by another DATA (RFC 1123, 4.2.3.1).
+    /// It answers a duplicate ACK by another DATA (RFC 1123, 4.2.3.1).
     AnswersDoubledAcks,
-    /// It turns one bit of every third block over.
+    /// It flips one bit of every third block.
     CorruptsBlocks,
-    /// It never forgets a transfer.
+    /// It never drops a transfer.
     LeaksTransfers,
 }
 

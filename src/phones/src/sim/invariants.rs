@@ -1,6 +1,6 @@
-//! What a TFTP server may never do, asserted of every datagram that passes.
+//! The invariants of a TFTP server, checked for every datagram that passes.
 //!
-//! Watches only: it sees what was delivered, sent and lost, and changes none of it.
+//! Only watches: it sees what was delivered, sent and lost, and changes none of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,37 +11,37 @@ use wire::time::{Duration, Instant};
 
 /// Datagrams that a request may cause before its sender has answered once.
 pub const SENDS_UNANSWERED_MAX: u32 = 3;
-/// Datagrams of one phone that are remembered, to know a double when it arrives.
+/// Datagrams of one phone that are remembered, to recognize a duplicate.
 const DOUBLES_REMEMBERED: usize = 64;
 /// Blocks of a conversation that are remembered.
 const BLOCKS_REMEMBERED: usize = 256;
 /// Violations that are kept.
 const VIOLATIONS_MAX: usize = 20;
 
-/// What the world has counted.
+/// The counts of the world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Datagrams that the server sent.
     pub sent: u64,
     /// DATA that it sent.
     pub data_sent: u64,
-    /// DATA that it had sent before.
+    /// DATA sent again.
     pub data_resent: u64,
-    /// DATA sent again although nothing of the conversation was lost since the first time.
+    /// DATA sent again although nothing of the conversation was lost in between.
     pub data_resent_for_nothing: u64,
     /// Datagrams lost on the way, both directions.
     pub lost: u64,
-    /// A figure that any difference between two runs changes.
+    /// A digest that any difference between two runs changes.
     pub digest: u64,
 }
 
-/// Why the server was asked what to send.
+/// Why the server was polled for sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// A datagram came.
     Datagram,
-    /// An ACK came for the second time, before anything could be back that answers what the server
-    /// last sent (RFC 1123, 4.2.3.1).
+    /// An ACK came for the second time, too early for an answer to the server's last send (RFC
+    /// 1123, 4.2.3.1).
     DoubledAck(SocketAddr),
     /// A deadline came.
     Timer,
@@ -54,8 +54,8 @@ struct Peer {
     has_answered: bool,
     sends_unanswered: u32,
     payload_bytes_max: usize,
-    /// It asked for windows: a repeated ACK is how it tells of a gap (RFC 7440, section 4), and one
-    /// that was doubled and came a round trip late looks the same.
+    /// Whether it asked for windows: then a repeated ACK reports a gap (RFC 7440, section 4), and a
+    /// duplicate that comes a round trip late looks the same.
     has_windows: bool,
     delivered: VecDeque<(u64, Instant)>,
 }
@@ -68,7 +68,7 @@ struct Conversation {
     sent_at: Option<Instant>,
 }
 
-/// What must hold of everything that passed, as far as it is known.
+/// The invariants of all that has passed.
 #[derive(Debug, Default)]
 pub struct Invariants {
     /// The counts.
@@ -80,7 +80,7 @@ pub struct Invariants {
 }
 
 impl Invariants {
-    /// Nothing has passed yet, on a network on which no answer can be back sooner than
+    /// Nothing has passed yet, on a network on which no answer can come sooner than
     /// `round_trip_min`.
     #[must_use]
     pub fn new(round_trip_min: Duration) -> Invariants {
@@ -92,7 +92,7 @@ impl Invariants {
         self.peers.entry(peer).or_default().has_asked = true;
     }
 
-    /// A datagram reached the server's `port`. Its doubles share its `number`.
+    /// A datagram reached the server's `port`. Its duplicates share its `number`.
     pub fn delivered(
         &mut self,
         port: u16,
@@ -169,26 +169,26 @@ impl Invariants {
         self.conversations.entry((peer, port)).or_default().lost_at = Some(now);
     }
 
-    /// Notes a breach of the rules.
+    /// Notes a violation.
     pub fn violate(&mut self, violation: String) {
         if self.violations.len() < VIOLATIONS_MAX {
             self.violations.push(violation);
         }
     }
 
-    /// The breaches so far.
+    /// Returns the violations so far.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.violations.clone()
     }
 
-    /// Whether so much is wrong that the world need not go on.
+    /// Returns whether so much is wrong that the world need not go on.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
         self.violations.len() == VIOLATIONS_MAX
     }
 
-    /// Sends to somebody who never sent anything but requests.
+    /// Returns the sends to an address that never sent anything but requests.
     #[must_use]
     pub fn sends_unanswered(&self, victim: SocketAddr) -> u32 {
         self.peers.get(&victim).map_or(0, |peer| peer.sends_unanswered)

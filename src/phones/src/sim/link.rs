@@ -1,6 +1,6 @@
-//! What happens to a datagram on its way: delay, loss, doubling, overtaking.
+//! What happens to a datagram on its way: delay, loss, duplication, reordering.
 //!
-//! Decides only. One link describes one direction; all chance comes from the caller's generator.
+//! Decides only. One link is one direction; all randomness comes from the caller's generator.
 
 use crate::random::Random;
 use wire::time::Duration;
@@ -8,9 +8,9 @@ use wire::time::Duration;
 /// One direction of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
-    /// Time that every datagram takes.
+    /// The time that every datagram takes.
     pub delay: Duration,
-    /// Time added to it, from nothing to this, for each datagram anew.
+    /// Random time added for each datagram, from 0 to this.
     pub jitter: Duration,
     /// Share of datagrams that never arrive, 0 to 1.
     pub loss: f64,
@@ -18,7 +18,7 @@ pub struct Link {
     pub twice: f64,
     /// Share of datagrams that take `late_by` longer, and so are overtaken, 0 to 1.
     pub late: f64,
-    /// How much longer those take.
+    /// How much longer.
     pub late_by: Duration,
 }
 
@@ -33,7 +33,7 @@ impl Link {
         late_by: Duration::ZERO,
     };
 
-    /// A long way: a round trip of 25 ms, give or take 5.
+    /// A long way: a round trip of 20 to 30 ms.
     pub const WAN: Link = Link {
         delay: Duration::from_millis(10),
         jitter: Duration::from_millis(5),
@@ -43,7 +43,7 @@ impl Link {
         late_by: Duration::ZERO,
     };
 
-    /// How long the datagram takes, and how long its double does.
+    /// Returns how long the datagram takes, and how long its duplicate does.
     pub fn carry(&self, random: &mut Random) -> [Option<Trip>; 2] {
         if random.chance(self.loss) {
             return [None, None];
@@ -60,12 +60,12 @@ impl Link {
     }
 }
 
-/// One datagram's way.
+/// The trip of one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trip {
     /// How long it takes.
     pub takes: Duration,
-    /// It lost its place in the queue, and those behind it may overtake it.
+    /// Whether it lost its place in the queue, so that later ones may overtake it.
     pub is_late: bool,
 }
 

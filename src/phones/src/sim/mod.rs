@@ -1,8 +1,8 @@
 //! Phones, a network and a server in one thread, from one seed, without real time.
 //!
-//! The world of TFTP moves datagrams between machines in the order of time and watches them pass:
-//! [`invariants`] says what may never happen, and [`World::check`] asserts it. The world of HTTP
-//! and FTP, over TCP, is [`stream`]. No sockets, no clocks.
+//! The world of TFTP moves datagrams between state machines in the order of time and watches them
+//! pass: [`invariants`] has what must never happen, and [`World::check`] asserts it. The world of
+//! HTTP and FTP, over TCP, is [`stream`]. No sockets, no clocks.
 
 pub mod calendar;
 #[cfg(test)]
@@ -30,43 +30,43 @@ use link::Link;
 use wire::tftp::{Block, Control, Mode, Options, Request};
 use wire::time::{Duration, Instant};
 
-/// Where the server is asked.
+/// The server's address.
 pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 69);
 /// The first of each phone's ports.
 const PHONE_PORT: u16 = 1_024;
-/// Simulated time after which a world is not waited for any longer.
+/// Simulated time after which a world is stopped.
 const RUN_MAX: Duration = Duration::from_secs(3_600);
-/// How long a server may hold on to a transfer after the last datagram of the world.
+/// How long a server may keep a transfer after the last datagram of the world.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
-/// Deadlines of the server in a row that make nothing happen; more is a loop that never ends.
+/// Deadlines of the server in a row without an effect; more is a loop that never ends.
 const IDLE_TIMEOUTS_MAX: u32 = 100_000;
 
-/// A server as the world sees it. A machine, too: told datagrams and moments, asked the rest.
+/// A server as the world sees it: a state machine that takes datagrams and time, and is polled.
 pub trait Server {
     /// A datagram from `peer` came to the server's `port`.
     fn handle_datagram(&mut self, port: u16, peer: SocketAddr, bytes: &[u8], now: Instant);
     /// A deadline of [`Server::poll_timeout`] has come.
     fn handle_timeout(&mut self, now: Instant);
-    /// When [`Server::handle_timeout`] wants to be called.
+    /// Returns when to call [`Server::handle_timeout`].
     fn poll_timeout(&self) -> Option<Instant>;
-    /// The next datagram to send, until `None`.
+    /// Returns the next datagram to send, until `None`.
     fn poll_transmit(&mut self, now: Instant) -> Option<Datagram>;
-    /// How many transfers it has open.
+    /// Returns how many transfers it has open.
     fn transfers_open(&self) -> usize;
 }
 
 /// A datagram that the server sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// From which of its ports.
+    /// The source port of the server.
     pub port: u16,
-    /// Where to.
+    /// The destination.
     pub peer: SocketAddr,
     /// The bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Files by the very name that phones ask for.
+/// Files by exactly the name that phones ask for.
 pub type Files = HashMap<Vec<u8>, Arc<[u8]>>;
 
 struct Phone {
@@ -75,11 +75,11 @@ struct Phone {
     may_fail: bool,
     /// The moment for which an alarm is set.
     alarm: Option<Instant>,
-    /// Bytes of the current file that were right so far.
+    /// Correct bytes of the current file so far.
     bytes_right: u64,
-    /// ACKs to it that [`World::lose_acks`] has lost.
+    /// ACKs that [`World::lose_acks`] has lost for it.
     acks_lost: u32,
-    /// When the latest datagram arrives that keeps its place in the queue, up and down.
+    /// When the last datagram in queue order arrives, up and down.
     arrives: [Instant; 2],
     results: Vec<FileResult>,
 }
@@ -136,13 +136,13 @@ pub struct World<S: Server> {
 }
 
 impl<S: Server> World<S> {
-    /// A world in which `link` holds in both directions.
+    /// Makes a world with the same `link` in both directions.
     #[must_use]
     pub fn new(seed: u64, server: S, files: Files, link: Link) -> Self {
         World::with_links(seed, server, files, link, link)
     }
 
-    /// A world with one link `up` to the server and another `down` to the phones.
+    /// Makes a world with one link `up` to the server and another `down` to the phones.
     #[must_use]
     pub fn with_links(seed: u64, server: S, files: Files, up: Link, down: Link) -> Self {
         World {
@@ -163,8 +163,8 @@ impl<S: Server> World<S> {
         }
     }
 
-    /// Makes the server busy for this long with each datagram: what comes meanwhile waits, as in a
-    /// receive buffer that holds everything.
+    /// Makes the server busy for this long with each datagram: others wait, in an unbounded receive
+    /// buffer.
     pub fn set_service(&mut self, service: Duration) {
         self.service = service;
     }
@@ -174,8 +174,8 @@ impl<S: Server> World<S> {
         self.lost_ack = Some((block, times));
     }
 
-    /// A phone that gets power at `start`. With `may_fail` its failure is no fault of the server.
-    /// Its place in the order of phones is handed back.
+    /// Adds a phone that gets power at `start`. With `may_fail` its failure is not the server's
+    /// fault. Returns its index among the phones.
     pub fn add_phone(&mut self, plan: &Arc<Plan>, start: Instant, may_fail: bool) -> usize {
         let phone = self.phones.len();
         self.phones.push(Phone {
@@ -192,13 +192,13 @@ impl<S: Server> World<S> {
         phone
     }
 
-    /// A request at `at` in the name of somebody who never asked and will never answer.
+    /// Forges a request at `at` from an address that never sent one and will never answer.
     pub fn forge(&mut self, victim: SocketAddr, name: &str, options: Options, at: Instant) {
         let request = Request { name: name.as_bytes(), mode: Mode::Octet, options };
         self.inject(victim, SERVER.port(), request.encode_read(), at);
     }
 
-    /// Any bytes at all, sent to a port of the server by somebody who will never answer.
+    /// Sends any bytes to a port of the server, from an address that will never answer.
     pub fn inject(&mut self, peer: SocketAddr, port: u16, bytes: Vec<u8>, at: Instant) {
         self.schedule(
             at,
@@ -206,7 +206,7 @@ impl<S: Server> World<S> {
         );
     }
 
-    /// Lets time pass until nothing is left to happen.
+    /// Runs until nothing is left to happen.
     pub fn run(&mut self) {
         let end = Instant::START + RUN_MAX;
         let mut idle_timeouts = 0;
@@ -238,10 +238,10 @@ impl<S: Server> World<S> {
         }
     }
 
-    /// Asserts everything that must hold once [`World::run`] has returned.
+    /// Asserts everything that must hold after [`World::run`] has returned.
     ///
     /// # Panics
-    /// When anything does not.
+    /// If anything does not.
     pub fn check(&self) {
         let mut violations = self.invariants.violations();
         for (number, phone) in self.phones.iter().enumerate() {
@@ -262,31 +262,31 @@ impl<S: Server> World<S> {
         assert!(violations.is_empty(), "{}", violations.join("\n"));
     }
 
-    /// What has been counted.
+    /// Returns the counts.
     #[must_use]
     pub fn figures(&self) -> invariants::Figures {
         self.invariants.figures
     }
 
-    /// Sends to somebody who never sent anything but requests.
+    /// Returns the sends to an address that never sent anything but requests.
     #[must_use]
     pub fn sends_unanswered(&self, victim: SocketAddr) -> u32 {
         self.invariants.sends_unanswered(victim)
     }
 
-    /// How each file of a phone went.
+    /// Returns how each file of a phone ended.
     #[must_use]
     pub fn results(&self, phone: usize) -> &[FileResult] {
         self.phones.get(phone).map_or(&[], |phone| &phone.results)
     }
 
-    /// The moment the world has come to.
+    /// Returns the current moment of the world.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// The server.
+    /// Returns the server.
     pub fn server(&mut self) -> &mut S {
         &mut self.server
     }
@@ -341,7 +341,8 @@ impl<S: Server> World<S> {
             let port = transmit.to.port();
             self.invariants.asked(peer);
             let bytes: Arc<[u8]> = scratch.as_slice().into();
-            // What a phone says twice in one breath is a double, like what the network doubles.
+            // A packet that a phone sends twice at once counts as a duplicate, like those of the
+            // network.
             self.sequence += 1;
             let number = match before {
                 Some((number, to, ref said)) if to == peer && *said == bytes => number,
@@ -383,8 +384,8 @@ impl<S: Server> World<S> {
         is_meant
     }
 
-    /// When a datagram and its double arrive. A network is a queue: only what is late by chance is
-    /// overtaken.
+    /// Returns when a datagram and its duplicate arrive. A network is a queue: only datagrams that
+    /// are late by chance are overtaken.
     fn carry(
         &mut self,
         phone: usize,
@@ -430,7 +431,7 @@ impl<S: Server> World<S> {
 }
 
 impl Phone {
-    /// Compares a piece with the file; what is wrong is handed back.
+    /// Compares a piece with the file, and returns what is wrong.
     fn verify(&mut self, files: &Files, step: usize, piece: Piece<'_>) -> Option<String> {
         let name = &self.plan.steps.get(step)?.name;
         let Some(file) = files.get(&**name) else {
@@ -444,7 +445,7 @@ impl Phone {
         None
     }
 
-    /// Notes how a file ended; what is wrong with that is handed back.
+    /// Notes how a file ended, and returns what is wrong with that.
     fn close_file(&mut self, files: &Files) -> Option<String> {
         let result = self.boot.poll_result()?;
         self.results.push(result);
@@ -516,7 +517,7 @@ mod tests {
     const ALL: [&str; 7] = ["f0", "f1", "f511", "f512", "f513", "f5000", "f20000"];
     const ROUGH: Link = Link { loss: 0.05, twice: 0.05, late: 0.05, ..Link::LAN };
 
-    /// Clients of every kind that come through with any server that keeps the rules.
+    /// Returns clients of every kind that succeed with any server that keeps the rules.
     fn kinds() -> Vec<Client> {
         let plain = Client::default;
         let of = |behaviour| [with(behaviour, plain()), with(behaviour, windowed())];

@@ -1,4 +1,4 @@
-//! Phones asked by SNMP who they are: they answer late, twice, wrongly, or not at all.
+//! Phones that are asked for their user by SNMP: they answer late, twice, wrongly, or not at all.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -61,7 +61,7 @@ impl Asker {
         self.queries.ask(address(phone), &self.policy, &self.counters, at(ms))
     }
 
-    /// Everything that leaves at this moment.
+    /// Returns everything that leaves at this moment.
     fn sent(&mut self, ms: u64) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut sent = Vec::new();
         while let Some((to, bytes)) = self.queries.poll_send(&self.counters, at(ms)) {
@@ -70,7 +70,7 @@ impl Asker {
         sent
     }
 
-    /// What leaves at this moment, as version and community.
+    /// Returns what leaves at this moment, as version and community.
     fn told(&mut self, ms: u64) -> Vec<(Version, String)> {
         let told = |(_, bytes): (SocketAddr, Vec<u8>)| {
             let get = parse_get(&bytes).unwrap();
@@ -91,8 +91,8 @@ impl Asker {
         self.queries.poll_answer().map(|(_, answer)| answer)
     }
 
-    /// Lets the phone answer at once whatever leaves, until it has nothing to say any more.
-    /// How many datagrams left.
+    /// Lets the phone answer at once until no more questions leave. Returns how many datagrams
+    /// left.
     fn converse(&mut self, agent: &Agent, ms: u64) -> usize {
         let mut count = 0;
         loop {
@@ -109,7 +109,7 @@ impl Asker {
         }
     }
 
-    /// What a phone that answers at once is taken for, and when.
+    /// Returns the result for a phone that answers at once, and when it is known.
     fn outcome(&mut self, agent: &Agent) -> (Result<PhoneIdentity, IdentityError>, u64) {
         assert_eq!(self.ask(PHONE, 0), Asked::Pending);
         for ms in [0, 1_000, 2_000, 3_000] {
@@ -287,7 +287,7 @@ fn only_the_answer_to_the_question_from_whom_was_asked_is_believed() {
     asker.hear(AGENT, &reply(id, b"public", Version::V1), 1);
     asker.hear(AGENT, &question, 1);
     asker.hear(AGENT, b"\x30\x84", 1);
-    // All is right but the objects: another one, one too few, another order.
+    // Everything is right but the objects: another one, one too few, another order.
     let head = Reply {
         version: Version::V2c,
         community: b"public",
@@ -306,7 +306,7 @@ fn only_the_answer_to_the_question_from_whom_was_asked_is_believed() {
     assert_eq!(asker.counters.snmp_malformed.value(), 2);
     asker.hear(AGENT, &good, 2);
     assert!(asker.answer().unwrap().is_ok());
-    // A double of it is nobody's answer any more.
+    // A duplicate of it answers no question any more.
     asker.hear(AGENT, &good, 3);
     assert_eq!((asker.answer(), asker.counters.snmp_strays.value()), (None, 9));
 }
@@ -403,7 +403,7 @@ fn a_datagram_that_the_kernel_could_not_take_is_lent_again() {
     assert!(asker.queries.poll_send(&asker.counters, at(1)).is_none());
 }
 
-/// Where the phones of a storm are: 10.0.0.0 and up.
+/// The network of a storm's phones: 10.0.0.0 and up.
 const NETWORK: u32 = 0x0a00_0000;
 
 fn number_of(phone: IpAddr) -> u32 {
@@ -413,7 +413,8 @@ fn number_of(phone: IpAddr) -> u32 {
     }
 }
 
-/// Phones behind a bad network, all asked at once. How many were known, and when the last was.
+/// Asks phones behind a bad network all at once. Returns how many became known, and when the last
+/// one did.
 fn storm(seed: u64, phones: u32, link: Link) -> (usize, Instant, u64) {
     let mut random = Random::new(seed);
     let mut asker = Asker::new(&["public", "other"]);
@@ -432,7 +433,7 @@ fn storm(seed: u64, phones: u32, link: Link) -> (usize, Instant, u64) {
         let counters = &asker.counters;
         asker.queries.ask(address_of(number), &asker.policy, counters, at(0));
     }
-    // What is on its way: when, to the asker or to the phone, and what.
+    // Datagrams under way: when, to the asker or to the phone, and the bytes.
     let mut flying: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>, bool)> = BTreeMap::new();
     let mut serial = 0_u64;
     let (mut now, mut known, mut last, mut burst) = (at(0), 0, at(0), 0);

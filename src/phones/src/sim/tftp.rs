@@ -1,7 +1,7 @@
-//! The TFTP engine as the server of a simulated world, with a loader that takes its time.
+//! The TFTP engine as the server of a simulated world, with a slow loader.
 //!
-//! Does what a worker's loop does, in the same order, without its sockets: hands datagrams in,
-//! passes questions to the loader and answers back, takes what is to be sent.
+//! Does what a worker's loop does, in the same order, without its sockets: passes datagrams in,
+//! questions to the loader and answers back, and takes the sends.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use engine::vault::upload::{PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
 use wire::time::{Duration, Instant};
 
-/// The first port of the pool that transfers are answered from.
+/// The first port of the pool from which transfers are answered.
 const POOL_PORT: u16 = 40_000;
 
 /// How a simulated server is set up.
@@ -33,11 +33,11 @@ const POOL_PORT: u16 = 40_000;
 pub struct Setup {
     /// The settings; the stack of roots is filled in.
     pub policy: Policy,
-    /// Ports that transfers are answered from; 0 answers from the port that was asked.
+    /// Ports from which transfers are answered; 0 answers from the port that was asked.
     pub pool_ports: u16,
     /// How long the loader takes for each question.
     pub loader_delay: Duration,
-    /// Files are in memory from the start, as far as they fit.
+    /// Whether files are in memory from the start, as far as they fit.
     pub preloaded: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct TftpServer {
 }
 
 impl TftpServer {
-    /// A server that has these files.
+    /// Makes a server that has these files.
     #[must_use]
     pub fn new(files: &Files, mut setup: Setup) -> TftpServer {
         let root = RootId(0);
@@ -92,7 +92,7 @@ impl TftpServer {
         let catalog = Catalog { roots: vec![Arc::new(Root { entries, ..Root::default() })] };
         let shared = Arc::new(SharedSlots::new(1));
         let mut admission = Admission::new(0, shared, Arc::new(RateLimits::default()));
-        // Known seeds, so that one seed of the world is one history.
+        // Known seeds, so that one seed of the world gives one history.
         admission.budget = Budget::new(1, BudgetLimits::default());
         let mut engine = Engine::seeded(1);
         let pool: Vec<PortId> = (1..=setup.pool_ports).map(PortId).collect();
@@ -119,13 +119,13 @@ impl TftpServer {
         &self.counters
     }
 
-    /// What has been stored, in order.
+    /// Returns the stored uploads, in order.
     #[must_use]
     pub fn uploads(&self) -> &[Upload] {
         &self.uploads
     }
 
-    /// How transfers ended, in order.
+    /// Returns how transfers ended, in order.
     #[must_use]
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
@@ -147,7 +147,7 @@ impl TftpServer {
         act(&mut self.engine, &mut turn)
     }
 
-    /// What a worker does after its events: slots, questions, sends, records.
+    /// Does what a worker does after its events: slots, questions, sends, records.
     fn settle(&mut self, now: Instant) {
         while let Some(ticket) = self.admission.slots.poll_granted(now) {
             self.turn(now, |engine, turn| engine.handle_granted(ticket, turn));
@@ -223,7 +223,7 @@ impl TftpServer {
     }
 }
 
-/// A socket's real port.
+/// Returns a socket's real port.
 fn number(port: u16) -> u16 {
     if port == 0 { SERVER.port() } else { POOL_PORT + port }
 }

@@ -1,6 +1,6 @@
-//! Bad lines: what windows cost on them, and uploads whose last ACK gets lost, over many seeds.
+//! Lossy links: what windows cost on them, and uploads whose last ACK gets lost, over many seeds.
 //!
-//! Tests alone.
+//! Only for tests.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn plan(client: Client, step: Step, attempts: u8) -> Arc<Plan> {
     })
 }
 
-/// Fetches a mebibyte: blocks sent for each block of it, and how long it took, both on average.
+/// Fetches a mebibyte. Returns the average blocks sent per block, and the average time.
 fn fetch(client: &Client, link: Link) -> (f64, Duration) {
     let file: Arc<[u8]> = (0..BYTES).map(|at| (at % 251) as u8).collect();
     let files: Files = [(b"firmware".to_vec(), file)].into();
@@ -102,7 +102,7 @@ fn a_mebibyte_at_one_percent_loss_takes_seconds_whatever_timeout_its_client_name
     }
 }
 
-/// Clients as people have them: name, interval, tries, and what they negotiate.
+/// Returns clients as in the field: name, interval, tries, and what they negotiate.
 fn uploaders() -> Vec<(&'static str, Client)> {
     let client = |timer, tries, options| Client {
         timer: Duration::from_secs(timer),

@@ -1,4 +1,4 @@
-//! How a kind of phone talks FTP, what it does in a session, and how that went.
+//! How a kind of phone speaks FTP, what it does in a session, and the results.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,21 +7,21 @@ pub use crate::phone::http::{Loss, Presence};
 use wire::ftp::reply::Code;
 use wire::time::{Duration, Instant};
 
-/// Who opens data connections, and in which words that is agreed on.
+/// Which side opens data connections, and by which command they agree on that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meeting {
-    /// The phone, where `PASV` tells it.
+    /// The phone, to the address that `PASV` returns.
     Passive,
-    /// The phone, at the server's address and a port that `EPSV` tells.
+    /// The phone, to the server's address and the port that `EPSV` returns.
     ExtendedPassive,
-    /// The server, where `PORT` tells it.
+    /// The server, to the address of `PORT`.
     Active,
-    /// The server, where `EPRT` tells it.
+    /// The server, to the address of `EPRT`.
     ExtendedActive,
 }
 
 impl Meeting {
-    /// Whether the server opens them.
+    /// Returns whether the server opens them.
     #[must_use]
     pub fn is_active(self) -> bool {
         match self {
@@ -31,10 +31,10 @@ impl Meeting {
     }
 }
 
-/// Whether what is said and sent can be read on the way.
+/// How commands and data are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// It can.
+    /// Not at all.
     Clear,
     /// `AUTH TLS` before anything else, and `PROT P` (RFC 4217).
     Explicit,
@@ -42,30 +42,30 @@ pub enum Security {
     Implicit,
 }
 
-/// How a kind of phone talks; thousands may share one.
+/// How a kind of phone speaks FTP; thousands may share one.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The server's address, where `EPSV` leads to.
+    /// The server's address, to which `EPSV` leads.
     pub server: IpAddr,
-    /// Who opens data connections.
+    /// Which side opens data connections.
     pub meeting: Meeting,
     /// Whether it speaks TLS.
     pub security: Security,
-    /// Where it goes after it has logged in (FTPDIR); empty where it stays where it is.
+    /// The directory that it enters after login (FTPDIR); empty for none.
     pub directory: Box<[u8]>,
-    /// The longest silence that it bears.
+    /// The longest silence that it tolerates.
     pub timer: Duration,
-    /// How often it tries a file before it gives up, the first time included, where a connection
-    /// is lost. At least 1.
+    /// How often it tries a file before it gives up, the first time included, if a connection is
+    /// lost. At least 1.
     pub attempts: u8,
     /// How long it waits before it tries again.
     pub again_after: Duration,
-    /// How often it tries a file again that was refused for the moment (a code of 4xx).
+    /// How often it retries a file that was refused for the moment (a code of 4xx).
     pub waits: u32,
 }
 
 impl Client {
-    /// A phone in clear text that opens its data connections where `PASV` tells it.
+    /// Makes a phone that speaks in clear and opens its data connections to the address of `PASV`.
     #[must_use]
     pub fn new(server: IpAddr) -> Client {
         Client {
@@ -84,7 +84,7 @@ impl Client {
 /// What a phone does with one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It reads it, and compares it with what it must be where that is known.
+    /// It reads the file, and compares it with the expected bytes, if they are known.
     Fetch(Option<Arc<[u8]>>),
     /// It stores these bytes.
     Store(Arc<[u8]>),
@@ -97,20 +97,20 @@ pub struct Step {
     pub name: Arc<[u8]>,
     /// What it does.
     pub action: Action,
-    /// Whether that has to go well: with `May`, 550 says that nothing is stored; with `MustNot`,
-    /// the server has to refuse.
+    /// Whether that must succeed: with `May`, 550 means that no such file exists; with `MustNot`,
+    /// the server must refuse.
     pub presence: Presence,
 }
 
 impl Step {
-    /// A read of a file that must exist.
+    /// Makes a read of a file that must exist.
     #[must_use]
     pub fn fetch(name: &str) -> Step {
         let action = Action::Fetch(None);
         Step { name: name.as_bytes().into(), action, presence: Presence::Must }
     }
 
-    /// How it is judged that the step ended so, and whether the phone can live with it.
+    /// Returns how the step counts, and whether the phone can continue.
     pub(super) fn lived_with(&self, ending: Ending) -> (Ending, bool) {
         match (self.presence, &self.action, ending) {
             (Presence::MustNot, _, Ending::Done) => (Ending::Fault(Fault::NotRefused), false),
@@ -124,11 +124,11 @@ impl Step {
 /// What a phone does from the first byte to `QUIT`.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How it talks.
+    /// How it speaks.
     pub client: Arc<Client>,
-    /// Who it says it is.
+    /// The user name.
     pub user: Box<str>,
-    /// What it says to prove it.
+    /// The password.
     pub password: Box<str>,
     /// The files, in order, each over a data connection of its own.
     pub steps: Vec<Step>,
@@ -136,12 +136,12 @@ pub struct Plan {
     pub stays: Duration,
 }
 
-/// What a phone counts while it deals with one file.
+/// What a phone counts for one file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Bytes of the file read, each counted once for each time that it came.
+    /// Bytes of the file read, counted again each time that they came.
     pub bytes_read: u64,
-    /// Bytes of the file stored, each counted once for each time that it left.
+    /// Bytes of the file stored, counted again each time that they left.
     pub bytes_stored: u64,
     /// Replies read.
     pub replies: u32,
@@ -149,17 +149,17 @@ pub struct Tally {
     pub connects: u32,
     /// Data connections begun, or waited for.
     pub data_connects: u32,
-    /// Connections that were not taken.
+    /// Connections that were not accepted.
     pub unreachable: u32,
     /// Connections that were reset.
     pub resets: u32,
-    /// Silences longer than the phone bears.
+    /// Silences longer than the phone tolerates.
     pub timeouts: u32,
-    /// Times that the file was begun again because a connection was lost.
+    /// Times that the file was begun again after a lost connection.
     pub again: u32,
-    /// Times that it was begun again because the server refused it for the moment.
+    /// Times that it was begun again after a temporary refusal.
     pub waits: u32,
-    /// Replies that nothing had been said for.
+    /// Replies to no command.
     pub unasked: u32,
 }
 
@@ -170,26 +170,26 @@ pub enum Ending {
     Done,
     /// The server refused it, or one of the commands before it, with this code.
     Refused(Code),
-    /// The control connection went.
+    /// The control connection was lost.
     Lost(Loss),
-    /// The data connection did not come about, or broke.
+    /// The data connection failed or broke.
     DataLost(Loss),
-    /// The server fell silent.
+    /// The server was silent for too long.
     TimedOut,
     /// The server broke a rule.
     Fault(Fault),
 }
 
-/// What a server may not do.
+/// A violation by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// What it says is no reply.
+    /// Its reply cannot be read.
     BadReply,
     /// A reply does not end.
     EndlessReply,
-    /// A reply does not go with the command.
+    /// A reply does not fit the command.
     WrongReply,
-    /// Its answer to `PASV` or `EPSV` names no place.
+    /// Its reply to `PASV` or `EPSV` has no address.
     BadPlace,
     /// It acknowledged a file before it had all of it.
     Premature,
@@ -197,12 +197,12 @@ pub enum Fault {
     Surplus,
     /// The bytes are not those of the file.
     WrongBytes,
-    /// It did what it had to refuse.
+    /// It did what it must refuse.
     NotRefused,
 }
 
 impl Fault {
-    /// In words.
+    /// Returns it in words.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -218,10 +218,10 @@ impl Fault {
     }
 }
 
-/// How one file went, or a session that had none and failed.
+/// The result of one file, or of a session that failed before any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileResult {
-    /// Which step of the plan.
+    /// The step of the plan.
     pub step: usize,
     /// When it was due.
     pub began: Instant,
@@ -231,36 +231,36 @@ pub struct FileResult {
     pub tally: Tally,
     /// How it ended.
     pub ending: Ending,
-    /// Whether the phone can live with that ending.
+    /// Whether the phone can continue after that ending.
     pub is_good: bool,
 }
 
-/// What a server said when it refused something.
+/// A refusal of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The code.
     pub code: Code,
-    /// The words behind it.
+    /// The text after it.
     pub text: Box<[u8]>,
 }
 
-/// What a phone wants of its connections.
+/// What a phone asks of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Open the control connection.
     Connect,
-    /// Secure it, after all that came in clear.
+    /// Secure it, after all bytes in clear.
     Secure,
     /// Close it in order, and the data connection with it.
     HangUp,
     /// Open the data connection.
     Dial(SocketAddr),
-    /// Wait for the data connection at any port of the address that the control connection has
-    /// here, and tell [`Phone::handle_listening`](super::Phone::handle_listening) which.
+    /// Listen for the data connection, at any port of the control connection's local address, and
+    /// report it to [`Phone::handle_listening`](super::Phone::handle_listening).
     Listen,
-    /// All of the file has been handed over: close the data connection for sending, and go on
-    /// reading it to its end.
+    /// All of the file has been handed over: close the data connection for sending, and read it to
+    /// its end.
     EndData,
-    /// Be done with the data connection, and with waiting for one.
+    /// Close the data connection, or stop listening for one.
     DropData,
 }

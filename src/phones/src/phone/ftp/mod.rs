@@ -1,8 +1,9 @@
 //! The FTP side of a phone: it logs in, stores and reads files over data connections that it opens
-//! or waits for, and leaves.
+//! or accepts, and leaves.
 //!
-//! Told bytes, losses and moments; asked for connections, bytes and deadlines. Never opens a socket
-//! and speaks no TLS; keeps nothing of what it reads: [`Phone::handle_data`] hands each piece back.
+//! Takes bytes, losses and time; is polled for connections, bytes and deadlines. Never opens a
+//! socket, speaks no TLS, and keeps nothing of what it reads: [`Phone::handle_data`] returns each
+//! piece.
 
 mod client;
 mod state;
@@ -31,18 +32,18 @@ pub struct Phone {
     plan: Arc<Plan>,
     step: usize,
     state: State,
-    /// Whether there is a control connection, or one that is being opened.
+    /// Whether there is a control connection, open or being opened.
     link: bool,
     is_logged_in: bool,
     acts: VecDeque<Act>,
-    /// The line that leaves, and how much of it has.
+    /// The line being sent.
     line: Line,
     /// The part of a reply that has come.
     heard: Vec<u8>,
     transfer: Transfer,
     heard_at: Instant,
     began: Instant,
-    /// The wait is one within a file, whose beginning stays what it was.
+    /// Whether it waits within a file, so that the file's start time stays.
     is_again: bool,
     died: u8,
     is_lost: bool,
@@ -53,7 +54,7 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// A phone whose user presses Save, or which looks for its data, at `start`.
+    /// Makes a phone whose user presses Save, or which looks for its data, at `start`.
     #[must_use]
     pub fn new(plan: Arc<Plan>, start: Instant) -> Phone {
         Phone {
@@ -78,43 +79,45 @@ impl Phone {
         }
     }
 
-    /// Whether the phone has done all it will do and has no connection any more.
+    /// Returns whether the phone is done and has no connection any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over) && self.acts.is_empty()
     }
 
-    /// Whether a file ended in a way that the phone cannot live with, or it was not let in.
+    /// Returns whether a file ended in a way that the phone cannot continue from, or its login was
+    /// refused.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }
 
-    /// Whether it has done all and stays logged in.
+    /// Returns whether it is done and stays logged in.
     #[must_use]
     pub fn is_staying(&self) -> bool {
         matches!(self.state, State::Staying(_))
     }
 
-    /// Whether the server put an end to its staying.
+    /// Returns whether the server ended its stay.
     #[must_use]
     pub fn was_ended(&self) -> bool {
         self.was_ended
     }
 
-    /// Whether data connections are to be secured, by the phone as the client, whoever opens them.
+    /// Returns whether data connections are secured, with the phone as the TLS client in either
+    /// direction.
     #[must_use]
     pub fn protects_data(&self) -> bool {
         self.plan.client.security != Security::Clear
     }
 
-    /// The step of the plan that runs, or that would come next.
+    /// Returns the current step of the plan, or the next one.
     #[must_use]
     pub fn step(&self) -> usize {
         self.step
     }
 
-    /// The control connection is open, and secured where it has to be.
+    /// The control connection is open, and secured if necessary.
     pub fn handle_connected(&mut self, now: Instant) {
         self.heard_at = now;
         match self.state {
@@ -138,7 +141,7 @@ impl Phone {
         let mut heard = std::mem::take(&mut self.heard);
         heard.extend_from_slice(bytes);
         let mut used = 0;
-        // What came in clear behind the reply to AUTH TLS is nobody's.
+        // Bytes in clear after the reply to AUTH TLS are ignored.
         while self.link && !matches!(self.state, State::Securing) {
             match parse(heard.get(used..).unwrap_or_default()) {
                 Ok(Some((reply, bytes))) => {
@@ -161,7 +164,7 @@ impl Phone {
 
     /// The control connection is gone.
     pub fn handle_lost(&mut self, loss: Loss, now: Instant) {
-        // What the phone has hung up on may go.
+        // A connection that the phone has hung up on may go.
         if !self.link {
             return;
         }
@@ -173,7 +176,7 @@ impl Phone {
                 self.was_ended = true;
                 self.state = State::Over;
             }
-            // It will be opened again when the time has come.
+            // It will be opened again in time.
             State::Waiting(_) | State::Over => {}
             State::Connecting | State::Securing | State::Asked(_) => {
                 self.fail(Ending::Lost(loss), now);
@@ -182,7 +185,7 @@ impl Phone {
         self.check();
     }
 
-    /// After [`Act::Listen`]: where the server may come to.
+    /// After [`Act::Listen`]: the address to which the server may connect.
     pub fn handle_listening(&mut self, place: SocketAddr) {
         if !matches!(self.state, State::Asked(Asked::Place)) {
             return;
@@ -201,7 +204,7 @@ impl Phone {
         self.line.set(verb, &words);
     }
 
-    /// The data connection stands; it need not be secured yet.
+    /// The data connection is open; it may not be secured yet.
     pub fn handle_data_opened(&mut self, now: Instant) {
         self.heard_at = now;
         self.transfer.is_open = true;
@@ -212,7 +215,7 @@ impl Phone {
         self.check();
     }
 
-    /// Bytes came over the data connection. Hands them back with their place in the file.
+    /// Bytes came over the data connection. Returns them with their position in the file.
     pub fn handle_data<'d>(&mut self, bytes: &'d [u8], now: Instant) -> Option<Piece<'d>> {
         self.heard_at = now;
         if !matches!(self.state, State::Asked(Asked::Transfer)) || bytes.is_empty() {
@@ -246,7 +249,7 @@ impl Phone {
         self.check();
     }
 
-    /// The data connection has come to its end, was lost, or never came about.
+    /// The data connection ended, was lost, or never opened.
     pub fn handle_data_ended(&mut self, loss: Loss, now: Instant) {
         self.heard_at = now;
         match self.state {
@@ -271,7 +274,8 @@ impl Phone {
         match self.state {
             State::Waiting(at) if at <= now => {
                 if !std::mem::take(&mut self.is_again) {
-                    // From when it was due, so that a driver that is late does not look quick.
+                    // Counted from when it was due, so that a late driver does not make the phone
+                    // look quick.
                     self.began = at;
                 }
                 self.go_on(now);
@@ -291,7 +295,7 @@ impl Phone {
         self.check();
     }
 
-    /// When [`Phone::handle_timeout`] wants to be called.
+    /// Returns when to call [`Phone::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
@@ -303,12 +307,12 @@ impl Phone {
         }
     }
 
-    /// What is to be done with the connections, in this order.
+    /// Returns what to do with the connections next.
     pub fn poll_act(&mut self) -> Option<Act> {
         self.acts.pop_front()
     }
 
-    /// The bytes that wait to leave over the control connection.
+    /// Returns the bytes to send over the control connection.
     #[must_use]
     pub fn poll_transmit(&self) -> &[u8] {
         match self.state {
@@ -318,7 +322,7 @@ impl Phone {
         }
     }
 
-    /// The bytes that wait to leave over the data connection.
+    /// Returns the bytes to send over the data connection.
     #[must_use]
     pub fn poll_data_transmit(&self) -> &[u8] {
         let may = self.transfer.is_begun && self.transfer.ended.is_none();
@@ -328,18 +332,18 @@ impl Phone {
         self.stored().and_then(|all| all.get(self.transfer.moved as usize..)).unwrap_or_default()
     }
 
-    /// What the server refused last, for the moment or for good. To be asked after every
+    /// Returns what the server refused last, for the moment or for good. Poll after every
     /// `handle_*`, or it is lost.
     pub fn poll_refusal(&mut self) -> Option<Refusal> {
         self.refusal.take()
     }
 
-    /// How the file that just ended went. To be asked after every `handle_*`, or it is lost.
+    /// Returns how the last file ended. Poll after every `handle_*`, or it is lost.
     pub fn poll_result(&mut self) -> Option<FileResult> {
         self.result.take()
     }
 
-    /// What holds after every method that changes the phone.
+    /// Checks what must hold after every method that changes the phone.
     fn check(&self) {
         debug_assert!(self.heard.len() <= REPLY_BYTES_MAX);
         debug_assert!(!matches!(self.state, State::Asked(_)) || self.link);

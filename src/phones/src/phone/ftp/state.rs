@@ -1,4 +1,4 @@
-//! What a phone is doing, and what came of it so far.
+//! What a phone is doing, and its progress.
 
 use super::client::Loss;
 use wire::time::Instant;
@@ -6,21 +6,21 @@ use wire::time::Instant;
 /// What a phone is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// It begins, or goes on, at this moment; it keeps its connection if it has one.
+    /// It begins, or continues, at this moment, over its connection if it has one.
     Waiting(Instant),
-    /// Its control connection is being opened, and secured where that comes first.
+    /// Its control connection is being opened, and secured with implicit TLS.
     Connecting,
     /// Its control connection is being secured after `AUTH TLS`.
     Securing,
-    /// A reply has to come, or the data connection.
+    /// It waits for a reply, or for the data connection.
     Asked(Asked),
-    /// It has done all and stays logged in until this moment.
+    /// It is done and stays logged in until this moment.
     Staying(Instant),
-    /// It has done all.
+    /// It is done.
     Over,
 }
 
-/// What a reply has to come to.
+/// The command whose reply is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// The connection itself.
@@ -39,9 +39,9 @@ pub(super) enum Asked {
     Type,
     /// `CWD`.
     Directory,
-    /// `PASV`, `EPSV`, `PORT` or `EPRT`; with the last two, only when somebody listens.
+    /// `PASV`, `EPSV`, `PORT` or `EPRT`; the last two only once the phone listens.
     Place,
-    /// Nothing: the data connection is being opened.
+    /// None: the data connection is being opened.
     Data,
     /// `STOR` or `RETR`.
     Transfer,
@@ -49,28 +49,28 @@ pub(super) enum Asked {
     Quit,
 }
 
-/// One file on its way.
+/// One file being transferred.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Transfer {
-    /// A data connection was asked for.
+    /// Whether a data connection was requested.
     pub(super) is_wanted: bool,
-    /// It stands.
+    /// Whether it is open.
     pub(super) is_open: bool,
-    /// The server has said that it begins (125 or 150).
+    /// Whether the server has said that it begins (125 or 150).
     pub(super) is_begun: bool,
-    /// All that is stored was handed over.
+    /// Whether all bytes to store were handed over.
     pub(super) is_ending: bool,
-    /// The server has said that it is done.
+    /// Whether the server has said that it is done.
     pub(super) is_acknowledged: bool,
     /// How the data connection ended.
     pub(super) ended: Option<Loss>,
-    /// Bytes that have come or left.
+    /// Bytes received or sent.
     pub(super) moved: u64,
-    /// They are not those of the file.
+    /// Whether they are not those of the file.
     pub(super) is_wrong: bool,
 }
 
-/// A command on its way.
+/// A command being sent.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     bytes: Vec<u8>,
@@ -79,7 +79,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Puts a command in place of the one before.
+    /// Replaces the former command.
     pub(super) fn set(&mut self, verb: &[u8], argument: &[u8]) {
         self.clear();
         self.bytes.extend_from_slice(verb);
@@ -90,13 +90,13 @@ impl Line {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// Nothing leaves.
+    /// Drops the command.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;
     }
 
-    /// What has not left yet.
+    /// Returns what has not left yet.
     pub(super) fn rest(&self) -> &[u8] {
         self.bytes.get(self.sent..).unwrap_or_default()
     }

@@ -1,7 +1,7 @@
-//! What a phone makes of each reply, and what it does next.
+//! A phone's reaction to each reply, and its next step.
 //!
 //! The order of a session: greeting, `AUTH`, `USER`, `PASS`, `PBSZ`, `PROT`, `TYPE`, `CWD`; for
-//! each file the place of its data connection and `STOR` or `RETR`; `QUIT`. Touches no socket.
+//! each file the address of its data connection and `STOR` or `RETR`; `QUIT`. Touches no socket.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use wire::ftp::address::{read_epsv, read_pasv};
 use wire::ftp::reply::{Code, Reply};
 use wire::time::Instant;
 
-/// Bytes of a refusal's words that are kept.
+/// Bytes of a refusal's text that are kept.
 const REFUSAL_BYTES_MAX: usize = 200;
 
 impl Phone {
@@ -23,7 +23,7 @@ impl Phone {
         self.plan.steps.get(self.step)
     }
 
-    /// What the step stores.
+    /// Returns the bytes that the step stores.
     pub(super) fn stored(&self) -> Option<&Arc<[u8]>> {
         match &self.current()?.action {
             Action::Store(content) => Some(content),
@@ -60,7 +60,7 @@ impl Phone {
         }
     }
 
-    /// The server said no, for the moment (4xx) or for good.
+    /// The server refused a command, for the moment (4xx) or for good.
     fn refused(&mut self, asked: Asked, code: Code, now: Instant) {
         let must_not = self.current().is_some_and(|step| step.presence == Presence::MustNot);
         let is_right = must_not && asked == Asked::Transfer && code != Code::CLOSING;
@@ -79,7 +79,7 @@ impl Phone {
         self.finish(Ending::Refused(code), now);
     }
 
-    /// The server said yes: what comes next.
+    /// The server accepted a command: does what comes next.
     fn answered(&mut self, asked: Asked, reply: Reply<'_>, now: Instant) {
         let code = reply.code;
         let is_good = (200..300).contains(&code.0);
@@ -135,7 +135,7 @@ impl Phone {
         self.ask(Asked::User, b"USER", plan.user.as_bytes());
     }
 
-    /// Does what is next: opens the control connection, begins a file, stays, or leaves.
+    /// Does what comes next: opens the control connection, begins a file, stays, or leaves.
     pub(super) fn go_on(&mut self, now: Instant) {
         if !self.link {
             self.heard_at = now;
@@ -164,7 +164,7 @@ impl Phone {
         }
     }
 
-    /// The place of the data connection is agreed on.
+    /// The address of the data connection is agreed on.
     fn meet(&mut self, reply: Reply<'_>, now: Instant) {
         let place = match (self.plan.client.meeting, reply.code.0) {
             (Meeting::Active | Meeting::ExtendedActive, _) => return self.ask_transfer(),
@@ -195,7 +195,7 @@ impl Phone {
         self.ask(Asked::Transfer, verb, &step.name);
     }
 
-    /// Closes the data connection once all that is stored has been handed over.
+    /// Closes the data connection once all bytes to store have been handed over.
     pub(super) fn end_if_sent(&mut self) {
         let Transfer { is_open, is_begun, is_ending, moved, .. } = self.transfer;
         let is_sent = self.stored().is_some_and(|content| moved >= content.len() as u64);
@@ -205,7 +205,7 @@ impl Phone {
         }
     }
 
-    /// Ends the step once both connections have said that it is over.
+    /// Ends the step once both connections have reported its end.
     pub(super) fn complete(&mut self, now: Instant) {
         let Transfer { ended, is_acknowledged, is_ending, is_wrong, moved, .. } = self.transfer;
         if !is_acknowledged {
@@ -214,7 +214,7 @@ impl Phone {
         let ending = match (self.current().map(|step| &step.action), ended) {
             (Some(Action::Store(_)), _) if is_ending => Ending::Done,
             (Some(Action::Store(_)) | None, _) => Ending::Fault(Fault::Premature),
-            // The last bytes are still on their way.
+            // The last bytes are still under way.
             (Some(Action::Fetch(_)), None) => return,
             (Some(Action::Fetch(expected)), Some(Loss::Closed)) => {
                 let is_whole = |all: &Arc<[u8]>| all.len() as u64 == moved;
@@ -229,7 +229,7 @@ impl Phone {
         self.finish(ending, now);
     }
 
-    /// A connection failed, or the server did: begins the file again or gives it up.
+    /// A connection or the server failed: begins the file again or gives it up.
     pub(super) fn fail(&mut self, ending: Ending, now: Instant) {
         self.hang_up();
         let may_try_again = match ending {
@@ -257,7 +257,7 @@ impl Phone {
 
     pub(super) fn hang_up(&mut self) {
         if std::mem::take(&mut self.link) {
-            // What was wanted of the connections before is of no use any more.
+            // Earlier requests for connections are obsolete.
             self.acts.clear();
             self.acts.push_back(Act::HangUp);
         }

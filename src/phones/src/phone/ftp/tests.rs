@@ -1,4 +1,4 @@
-//! A phone against a server whose every word a test writes down.
+//! A phone against a server whose replies a test writes.
 
 use super::*;
 use wire::ftp::reply::Code;
@@ -26,7 +26,7 @@ fn plan(client: Client, steps: Vec<Step>) -> Plan {
     Plan { client: Arc::new(client), user, password, steps, stays: Duration::ZERO }
 }
 
-/// A phone that is connected.
+/// Makes a connected phone.
 fn start(plan: Plan) -> Phone {
     let mut phone = Phone::new(Arc::new(plan), T0);
     phone.handle_timeout(T0);
@@ -35,7 +35,7 @@ fn start(plan: Plan) -> Phone {
     phone
 }
 
-/// The line that waits; it leaves.
+/// Takes the waiting line.
 fn line(phone: &mut Phone) -> String {
     let line = phone.poll_transmit().to_vec();
     phone.handle_sent(line.len(), T0);
@@ -43,13 +43,13 @@ fn line(phone: &mut Phone) -> String {
     String::from_utf8(line).unwrap()
 }
 
-/// What the phone says to this.
+/// Returns what the phone sends after this reply.
 fn say(phone: &mut Phone, reply: &str) -> String {
     phone.handle_bytes(reply.as_bytes(), T0);
     line(phone)
 }
 
-/// Says each of these and hears what is behind it.
+/// Sends each reply and checks the phone's next line.
 fn talk(phone: &mut Phone, rows: &[(&str, &str)]) {
     for (reply, line) in rows {
         assert_eq!(say(phone, &format!("{reply}\r\n")), format!("{line}\r\n"), "{reply}");
@@ -61,7 +61,7 @@ fn log_in(phone: &mut Phone) {
     talk(phone, &[("230 In", "TYPE I")]);
 }
 
-/// A phone of which all is told up to the reply to its STOR or RETR.
+/// Makes a phone in a session up to the reply to its STOR or RETR.
 fn transferring(client: Client, step: Step) -> Phone {
     let mut phone = start(plan(client, vec![step]));
     log_in(&mut phone);
@@ -198,7 +198,7 @@ fn tls_comes_before_the_name_and_protection_before_the_files() {
     assert_eq!(say(&mut phone, "234 Begin\r\n331 slipped in\r\n"), "");
     assert_eq!(acts(&mut phone), [Act::Secure]);
     phone.handle_connected(T0);
-    assert_eq!(line(&mut phone), "USER anonymous\r\n", "what came in clear is not heard");
+    assert_eq!(line(&mut phone), "USER anonymous\r\n", "what came in clear is ignored");
     talk(&mut phone, &secured);
     assert!(phone.protects_data());
 

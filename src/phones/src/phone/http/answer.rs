@@ -1,4 +1,4 @@
-//! One answer: its head as far as a phone cares, and where its body ends.
+//! One response: its head as far as a phone uses it, and where its body ends.
 //!
 //! Borrows what it reads; keeps nothing of a body.
 
@@ -20,17 +20,17 @@ enum Body {
     UntilClose,
 }
 
-/// An answer whose head has come.
+/// A response whose head has come.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// Whether the connection goes on after it.
+    /// Whether the connection stays open after it.
     pub(super) is_kept: bool,
-    /// When the phone may ask again.
+    /// When the phone may try again.
     pub(super) retry_after: Option<Duration>,
     /// The entity tag with its quotes.
     pub(super) tag: Option<Box<[u8]>>,
-    /// The first byte of the range that comes.
+    /// The first byte of the received range.
     pub(super) first: Option<u64>,
     /// Bytes of the body that were taken.
     pub(super) taken: u64,
@@ -38,7 +38,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Reads a head and says how long it was; nothing while it is not whole.
+    /// Reads a head and its length. Returns `None` if it is incomplete.
     pub(super) fn read(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Fault> {
         let Some((head, used)) = parse_response(bytes).map_err(|_| Fault::BadHead)? else {
             return Ok(None);
@@ -63,12 +63,12 @@ impl Answer {
         Ok(Some((answer, used)))
     }
 
-    /// Whether another answer follows this one.
+    /// Returns whether another response follows this one.
     pub(super) fn is_interim(&self) -> bool {
         matches!(self.status, 100..=199)
     }
 
-    /// Whether it is a part of a file, and not the one that was asked for.
+    /// Returns whether it is a part of a file, and not the requested one.
     pub(super) fn is_wrong_part(&self, action: &Action) -> bool {
         let asked = match action {
             Action::FetchHeader { bytes, asks_range: true } => *bytes,
@@ -90,7 +90,7 @@ impl Answer {
         matches!(self.body, Body::UntilClose)
     }
 
-    /// Takes bytes of the body: how many, and what they bring.
+    /// Takes bytes of the body. Returns how many, and the payload in them.
     pub(super) fn take<'d>(&mut self, bytes: &'d [u8]) -> Result<(usize, &'d [u8]), Fault> {
         match &mut self.body {
             Body::Length(left) => {
@@ -112,13 +112,13 @@ impl Answer {
     }
 }
 
-/// `Retry-After` in seconds; phones do not read dates.
+/// Reads `Retry-After` in seconds; phones do not read dates.
 fn seconds(value: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The first byte of `bytes FIRST-LAST/SIZE`.
+/// Reads the first byte of `bytes FIRST-LAST/SIZE`.
 fn first_byte(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     text.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()

@@ -1,10 +1,10 @@
-//! How a kind of phone talks HTTP, what it does from power-on to being back, and how that went.
+//! How a kind of phone speaks HTTP, what it does from power-on to ready, and the results.
 
 use std::sync::Arc;
 
 use wire::time::{Duration, Instant};
 
-/// How a kind of phone talks; thousands may share one.
+/// How a kind of phone speaks HTTP; thousands may share one.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// The value of `Host`.
@@ -13,12 +13,12 @@ pub struct Client {
     pub user_agent: Box<str>,
     /// Whether it opens a connection for each request instead of keeping one.
     pub closes: bool,
-    /// The longest silence that it bears, while it connects and while it waits for bytes.
+    /// The longest silence that it tolerates, while it connects and while it waits for bytes.
     pub timer: Duration,
-    /// How often it tries a file before it gives up, the first time included: a connection that
-    /// failed is opened again. At least 1.
+    /// How often it tries a file before it gives up, the first time included: it connects again
+    /// after a failure. At least 1.
     pub attempts: u8,
-    /// How long it waits before it opens a connection again that failed.
+    /// How long it waits before it connects again after a failure.
     pub again_after: Duration,
     /// How often it obeys a `Retry-After` for one file.
     pub waits: u32,
@@ -27,7 +27,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A phone that keeps its connection, for a server with this `Host`.
+    /// Makes a phone that keeps its connection, for a server with this `Host`.
     #[must_use]
     pub fn new(host: &str) -> Client {
         Client {
@@ -52,12 +52,12 @@ pub enum Pace {
     SlowToAsk(Duration),
     /// The head of its request at once, then one byte of the body at a time, this far apart.
     SlowToStore(Duration),
-    /// It asks at once and reads one byte at a time, this far apart.
+    /// It sends at once and reads one byte at a time, this far apart.
     SlowToRead(Duration),
 }
 
 impl Pace {
-    /// The time between two bytes, where they come one at a time.
+    /// Returns the time between two bytes, if they come one at a time.
     pub(super) fn every(self) -> Option<Duration> {
         match self {
             Pace::Full => None,
@@ -67,7 +67,7 @@ impl Pace {
         }
     }
 
-    /// What may leave now of a head and a body, when `may` bytes are due.
+    /// Returns what may leave now of a head and a body, if `may` bytes are due.
     pub(super) fn part<'d>(self, head: &'d [u8], body: &'d [u8], may: usize) -> [&'d [u8]; 2] {
         let head_may = match self {
             Pace::Full | Pace::SlowToRead(_) => return [head, body],
@@ -78,7 +78,7 @@ impl Pace {
         [&head[..head_may], &body[..body.len().min(body_may)]]
     }
 
-    /// How many of the bytes that left were due ones, when the head had `head_left` before.
+    /// Returns how many of the sent bytes were due ones, if the head had `head_left` before.
     pub(super) fn paid(self, head_left: usize, bytes: usize) -> usize {
         match self {
             Pace::Full | Pace::SlowToRead(_) => 0,
@@ -93,15 +93,15 @@ impl Pace {
 pub enum Action {
     /// It reads it.
     Fetch,
-    /// It asks whether what it has of an earlier step is still the newest (`If-None-Match`), and
-    /// reads it where that is not so or where it has none.
+    /// It checks whether its copy of an earlier step is still current (`If-None-Match`), and reads
+    /// the file if it is not or if there is no copy.
     Revalidate,
-    /// It reads the first bytes and drops the connection, as phones do that look at the version in
-    /// a firmware's header.
+    /// It reads the first bytes and drops the connection, like phones that look at the version in a
+    /// firmware's header.
     FetchHeader {
-        /// How many bytes it wants.
+        /// How many bytes it needs.
         bytes: u64,
-        /// Whether it asks for those alone (`Range`).
+        /// Whether it requests only those (`Range`).
         asks_range: bool,
     },
     /// It writes these bytes.
@@ -111,7 +111,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// What it sends behind the head of its request.
+    /// Returns the body of its request.
     pub(super) fn body(&self) -> &[u8] {
         match self {
             Action::Store(content) => content,
@@ -119,7 +119,7 @@ impl Action {
         }
     }
 
-    /// How many bytes of the file are wanted, where it is not all.
+    /// Returns how many bytes of the file it needs, if not all.
     pub(super) fn header_bytes(&self) -> Option<u64> {
         match self {
             Action::FetchHeader { bytes, .. } => Some(*bytes),
@@ -128,14 +128,14 @@ impl Action {
     }
 }
 
-/// Whether a file has to be there.
+/// Whether a file must exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// 404 ends the boot.
     Must,
-    /// 404 is the normal way to the next name.
+    /// 404 leads to the next name, as usual.
     May,
-    /// Anything else than 404 ends the boot.
+    /// Any status but 404 ends the boot.
     MustNot,
 }
 
@@ -146,23 +146,23 @@ pub struct Step {
     pub path: Arc<[u8]>,
     /// What it does.
     pub action: Action,
-    /// Whether the file has to be there.
+    /// Whether the file must exist.
     pub presence: Presence,
 }
 
 impl Step {
-    /// A read of a file that must exist.
+    /// Makes a read of a file that must exist.
     #[must_use]
     pub fn fetch(path: &str) -> Step {
         Step { path: path.as_bytes().into(), action: Action::Fetch, presence: Presence::Must }
     }
 
-    /// What an answer with this status means.
+    /// Returns what a status means for this step.
     pub(super) fn judge(&self, status: u16) -> Ending {
         match (&self.action, status) {
             (Action::Revalidate, 304) => Ending::Unchanged,
             (Action::Fetch | Action::Revalidate, 200) => Ending::Done,
-            // The file is shorter than what the phone wanted of it.
+            // The file is shorter than the part that the phone needs.
             (Action::FetchHeader { .. }, 200 | 206) => Ending::Left,
             (Action::Store(_), 200 | 201 | 204) => Ending::Done,
             (Action::Remove, 200 | 204) => Ending::Done,
@@ -170,7 +170,7 @@ impl Step {
         }
     }
 
-    /// How a step that ended so is told of, and whether the phone can live with it.
+    /// Returns how the step counts, and whether the phone can continue.
     pub(super) fn lived_with(&self, ending: Ending) -> (Ending, bool) {
         match (self.presence, ending) {
             (Presence::May | Presence::MustNot, Ending::Refused(404)) => (ending, true),
@@ -181,17 +181,17 @@ impl Step {
     }
 }
 
-/// A user and a password that a phone shows (Basic).
+/// A user and a password that a phone sends (Basic).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
     /// The value of `Authorization`.
     pub(super) authorization: Box<str>,
-    /// Whether the phone shows it before it was asked to.
+    /// Whether the phone sends it before a challenge.
     pub(super) shows_at_once: bool,
 }
 
 impl Secret {
-    /// A user, which holds no colon, and a password.
+    /// Makes it of a user, which must hold no colon, and a password.
     #[must_use]
     pub fn basic(user: &str, password: &str, shows_at_once: bool) -> Secret {
         use base64::Engine as _;
@@ -200,12 +200,12 @@ impl Secret {
     }
 }
 
-/// What a phone does from power-on to being back.
+/// What a phone does from power-on to ready.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How it talks.
+    /// How it speaks.
     pub client: Arc<Client>,
-    /// What it shows to be let in.
+    /// Its credentials.
     pub secret: Option<Secret>,
     /// The files, in order.
     pub steps: Vec<Step>,
@@ -215,26 +215,26 @@ pub struct Plan {
     pub stays: Duration,
 }
 
-/// What a phone counts while it deals with one file.
+/// What a phone counts for one file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Bytes of the file, each counted once for each time that it came.
+    /// Bytes of the file, counted again each time that they came.
     pub bytes: u64,
     /// Answers read to their end.
     pub answers: u32,
     /// Connections begun.
     pub connects: u32,
-    /// Connections that were not taken.
+    /// Connections that were not accepted.
     pub unreachable: u32,
     /// Connections that the server reset.
     pub resets: u32,
-    /// Silences longer than the phone bears.
+    /// Silences longer than the phone tolerates.
     pub timeouts: u32,
     /// Kept connections that were found closed, and opened again.
     pub reopened: u32,
-    /// Times that the phone was told to come back later, and did.
+    /// Times that the phone was asked to retry later, and did.
     pub waits: u32,
-    /// Kept connections on which bytes came that nobody had asked for.
+    /// Kept connections on which unrequested bytes came.
     pub unasked: u32,
 }
 
@@ -245,7 +245,7 @@ pub enum Loss {
     Closed,
     /// The server reset it.
     Reset,
-    /// It was never taken: refused, or there is no way.
+    /// It was never accepted: refused, or without a route.
     Unreachable,
     /// It could not be secured.
     Unsecured,
@@ -256,23 +256,23 @@ pub enum Loss {
 pub enum Ending {
     /// It was read whole, stored, or removed.
     Done,
-    /// What the phone has is still the newest (304).
+    /// The phone's copy is still current (304).
     Unchanged,
-    /// The phone had read what it wanted, and left.
+    /// The phone had read what it needed, and left.
     Left,
-    /// The server said this status.
+    /// The server responded with this status.
     Refused(u16),
-    /// The connection went before the answer was whole.
+    /// The connection was lost before the response was complete.
     Lost(Loss),
-    /// The connection was not taken in time.
+    /// The connection was not accepted in time.
     ConnectTimedOut,
-    /// The server fell silent.
+    /// The server was silent for too long.
     TimedOut,
     /// The server broke a rule.
     Fault(Fault),
 }
 
-/// What a server may not do.
+/// A violation by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The head of an answer cannot be read.
@@ -283,14 +283,14 @@ pub enum Fault {
     BadChunk,
     /// Bytes follow the end of an answer.
     Surplus,
-    /// The part that came is not the part that was asked for.
+    /// The part that came is not the requested one.
     WrongRange,
     /// There is a file where none should be.
     Present,
 }
 
 impl Fault {
-    /// In words.
+    /// Returns it in words.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -304,10 +304,10 @@ impl Fault {
     }
 }
 
-/// How one file of a boot went.
+/// The result of one file of a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileResult {
-    /// Which step of the plan.
+    /// The step of the plan.
     pub step: usize,
     /// When it was due.
     pub began: Instant,
@@ -315,19 +315,19 @@ pub struct FileResult {
     pub took: Duration,
     /// Bytes, resets and the like.
     pub tally: Tally,
-    /// The status of the last answer; 0 where none came.
+    /// The status of the last response; 0 if none came.
     pub status: u16,
     /// How it ended.
     pub ending: Ending,
-    /// Whether the phone can live with that ending.
+    /// Whether the phone can continue after that ending.
     pub is_good: bool,
 }
 
-/// What a phone wants of its connection.
+/// What a phone asks of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Open one.
     Connect,
-    /// Close the one that there is.
+    /// Close the current one.
     Close,
 }

@@ -1,8 +1,8 @@
-//! The HTTP side of a phone: files read, stored and removed one after the other, over a connection
-//! that it keeps or over one for each.
+//! The HTTP side of a phone: files read, stored and removed one after the other, over one
+//! connection or over one for each.
 //!
-//! Told bytes, losses and moments; asked for connections, bytes and deadlines. Never opens a
-//! socket, never keeps what it reads: [`Phone::handle_bytes`] hands each piece back to its caller.
+//! Takes bytes, losses and time; is polled for connections, bytes and deadlines. Never opens a
+//! socket, never keeps what it reads: [`Phone::handle_bytes`] returns each piece to its caller.
 
 mod answer;
 mod client;
@@ -19,7 +19,7 @@ pub use client::{
 use state::{Link, State};
 use wire::time::{Duration, Instant};
 
-/// Longest head of an answer that a phone reads, in bytes.
+/// Longest head of a response that a phone reads, in bytes.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// One phone.
@@ -31,19 +31,19 @@ pub struct Phone {
     link: Link,
     wants_connect: bool,
     wants_close: bool,
-    /// The head of the request, and how much of it and of the body behind it has left.
+    /// The head of the request, and how much of it and of the body has left.
     request: Vec<u8>,
     sent: usize,
-    /// The part of an answer's head that has come.
+    /// The part of a response's head that has come.
     head: Vec<u8>,
-    /// Entity tags, by the step that they came with.
+    /// Entity tags, by the step that received them.
     tags: Vec<(usize, Box<[u8]>)>,
     /// Steps of a slow phone that are due, in bytes, and when the next one is.
     may: usize,
     next_byte_at: Instant,
     heard_at: Instant,
     began: Instant,
-    /// The wait is one within a file, whose beginning stays what it was.
+    /// Whether it waits within a file, so that the file's start time stays.
     is_again: bool,
     died: u8,
     was_challenged: bool,
@@ -54,7 +54,7 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// A phone that gets power at `start`.
+    /// Makes a phone that gets power at `start`.
     #[must_use]
     pub fn new(plan: Arc<Plan>, start: Instant) -> Phone {
         let state = if plan.steps.is_empty() { State::Over } else { State::Waiting(start) };
@@ -83,37 +83,37 @@ impl Phone {
         }
     }
 
-    /// Whether the phone has done all it will do and has no connection any more.
+    /// Returns whether the phone is done and has no connection any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over) && !self.wants_close
     }
 
-    /// Whether every file ended well, or one did not and the phone gave up.
+    /// Returns whether every file ended well, or one did not and the phone gave up.
     #[must_use]
     pub fn has_booted_or_failed(&self) -> bool {
         matches!(self.state, State::Staying(_) | State::Over)
     }
 
-    /// Whether a file ended in a way that the phone cannot live with.
+    /// Returns whether a file ended in a way that the phone cannot continue from.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }
 
-    /// Whether it has done all and keeps its connection open.
+    /// Returns whether it is done and keeps its connection open.
     #[must_use]
     pub fn is_staying(&self) -> bool {
         matches!(self.state, State::Staying(_))
     }
 
-    /// The step of the plan that runs, or that would come next.
+    /// Returns the current step of the plan, or the next one.
     #[must_use]
     pub fn step(&self) -> usize {
         self.step
     }
 
-    /// How many bytes may be read for the phone now; `None` = as many as there are.
+    /// Returns how many bytes may be read for the phone now; `None` = no limit.
     #[must_use]
     pub fn may_read(&self) -> Option<usize> {
         match (self.plan.client.pace, &self.state) {
@@ -122,7 +122,7 @@ impl Phone {
         }
     }
 
-    /// The connection is open, and secured where it has to be.
+    /// The connection is open, and secured if necessary.
     pub fn handle_connected(&mut self, now: Instant) {
         self.link = Link::Fresh;
         self.heard_at = now;
@@ -142,7 +142,8 @@ impl Phone {
         self.check();
     }
 
-    /// This many bytes were read off the socket for the phone; secured ones need not bring any yet.
+    /// This many bytes were read from the socket for the phone; over TLS they may hold no payload
+    /// yet.
     pub fn handle_read(&mut self, bytes: usize, now: Instant) {
         self.heard_at = now;
         if let Pace::SlowToRead(_) = self.plan.client.pace {
@@ -150,8 +151,8 @@ impl Phone {
         }
     }
 
-    /// Bytes came. Says how many were taken, at least one, and hands back what they bring of the
-    /// file; to be called again with what is left.
+    /// Bytes came. Returns how many were taken, at least one, and the bytes of the file in them.
+    /// Call again with the rest.
     pub fn handle_bytes<'d>(
         &mut self,
         bytes: &'d [u8],
@@ -162,7 +163,7 @@ impl Phone {
             State::Asking => (self.read_head(bytes, now), None),
             State::Reading(_) => self.read_body(bytes, now),
             State::Waiting(_) | State::Staying(_) => {
-                // A server may say 408 before it closes a connection that was idle for too long.
+                // A server may send 408 before it closes a connection that was idle for too long.
                 self.tally.unasked += u32::from(!bytes.starts_with(b"HTTP/1.1 408"));
                 self.hang_up();
                 (bytes.len(), None)
@@ -175,7 +176,7 @@ impl Phone {
 
     /// The connection is gone.
     pub fn handle_lost(&mut self, loss: Loss, now: Instant) {
-        // What the phone has hung up on may go: the next connection is another one.
+        // A connection that the phone has hung up on may go: the next one is new.
         if std::mem::take(&mut self.wants_close) {
             return;
         }
@@ -189,7 +190,7 @@ impl Phone {
             State::Waiting(_) | State::Over => {}
             State::Staying(_) => self.state = State::Over,
             State::Connecting => self.fail(Ending::Lost(loss), now),
-            // The server closed it while the request was on its way (RFC 9112, section 9.3.1).
+            // The server closed it while the request was under way (RFC 9112, section 9.3.1).
             State::Asking if was == Link::Used && self.head.is_empty() => {
                 self.tally.reopened += 1;
                 self.ask(now);
@@ -202,8 +203,7 @@ impl Phone {
         self.check();
     }
 
-    /// Whoever drives the phone wants no more of it: its connection is to be closed, and no result
-    /// comes.
+    /// The driver needs no more of the phone: its connection is to be closed, and no result comes.
     pub fn leave(&mut self) {
         self.hang_up();
         self.state = State::Over;
@@ -216,7 +216,8 @@ impl Phone {
         match self.state {
             State::Waiting(at) if at <= now => {
                 if !std::mem::take(&mut self.is_again) {
-                    // From when it was due, so that a driver that is late does not look quick.
+                    // Counted from when it was due, so that a late driver does not make the phone
+                    // look quick.
                     self.began = at;
                 }
                 self.ask(now);
@@ -239,7 +240,7 @@ impl Phone {
         self.check();
     }
 
-    /// When [`Phone::handle_timeout`] wants to be called.
+    /// Returns when to call [`Phone::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let silent = self.heard_at + self.plan.client.timer;
@@ -254,7 +255,7 @@ impl Phone {
         }
     }
 
-    /// What is to be done with the connection, in this order.
+    /// Returns what to do with the connection next.
     pub fn poll_act(&mut self) -> Option<Act> {
         if std::mem::take(&mut self.wants_close) {
             return Some(Act::Close);
@@ -262,7 +263,7 @@ impl Phone {
         std::mem::take(&mut self.wants_connect).then_some(Act::Connect)
     }
 
-    /// The bytes that wait to leave: the rest of a head, and the rest of a body.
+    /// Returns the bytes to send: the rest of a head, and the rest of a body.
     #[must_use]
     pub fn poll_transmit(&self) -> [&[u8]; 2] {
         if !matches!(self.state, State::Asking) {
@@ -274,7 +275,7 @@ impl Phone {
         self.plan.client.pace.part(head, body, self.may)
     }
 
-    /// How the file that just ended went. To be asked after every `handle_*`, or it is lost.
+    /// Returns how the last file ended. Poll after every `handle_*`, or it is lost.
     pub fn poll_result(&mut self) -> Option<FileResult> {
         self.result.take()
     }
@@ -296,7 +297,7 @@ impl Phone {
         }
     }
 
-    /// Begins the request of the step, over the connection that there is or over a new one.
+    /// Begins the request of the step, over the current connection or over a new one.
     fn ask(&mut self, now: Instant) {
         let shows_secret = self.shows_secret();
         let Phone { plan, request, tags, .. } = self;
@@ -315,7 +316,7 @@ impl Phone {
         }
     }
 
-    /// Takes bytes of an answer's head. How many.
+    /// Takes bytes of a response's head. Returns how many.
     fn read_head(&mut self, bytes: &[u8], now: Instant) -> usize {
         let before = self.head.len();
         let read = if before == 0 {
@@ -365,7 +366,7 @@ impl Phone {
         used - before
     }
 
-    /// Takes bytes of an answer's body. How many, and what they are of the file.
+    /// Takes bytes of a response's body. Returns how many, and the bytes of the file in them.
     fn read_body<'d>(&mut self, bytes: &'d [u8], now: Instant) -> (usize, Option<Piece<'d>>) {
         let State::Reading(answer) = &mut self.state else { return (bytes.len(), None) };
         let (used, mut body) = match answer.take(bytes) {
@@ -402,7 +403,7 @@ impl Phone {
         (used, piece)
     }
 
-    /// An answer is whole.
+    /// A response is complete.
     fn complete(&mut self, now: Instant) {
         self.tally.answers += 1;
         let State::Reading(answer) = &self.state else { return };
@@ -429,7 +430,7 @@ impl Phone {
         self.was_challenged || self.plan.secret.as_ref().is_some_and(|it| it.shows_at_once)
     }
 
-    /// The connection failed, or the server did: begins the file again or gives it up.
+    /// The connection or the server failed: begins the file again or gives it up.
     fn fail(&mut self, ending: Ending, now: Instant) {
         self.hang_up();
         let may_try_again = match ending {
@@ -488,7 +489,7 @@ impl Phone {
         }
     }
 
-    /// What holds after every method that changes the phone.
+    /// Checks what must hold after every method that changes the phone.
     fn check(&self) {
         debug_assert!(self.head.len() <= HEAD_BYTES_MAX);
         debug_assert!(!matches!(self.state, State::Asking) || self.link != Link::Down);

@@ -2,7 +2,8 @@
 
 use super::client::{Action, Plan};
 
-/// Writes the request of a step over whatever is in `out`. `tags` are those of earlier steps.
+/// Writes the request of a step into `out`, replacing its content. `tags` are those of earlier
+/// steps.
 pub(super) fn write(
     out: &mut Vec<u8>,
     plan: &Plan,

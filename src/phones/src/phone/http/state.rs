@@ -1,4 +1,4 @@
-//! What a phone is doing, and over what.
+//! What a phone is doing, and the state of its connection.
 
 use super::answer::Answer;
 use wire::time::Instant;
@@ -6,17 +6,17 @@ use wire::time::Instant;
 /// What a phone is doing.
 #[derive(Debug)]
 pub(super) enum State {
-    /// It asks at this moment; it keeps its connection if it has one.
+    /// It sends a request at this moment, over its connection if it has one.
     Waiting(Instant),
     /// Its connection is being opened.
     Connecting,
-    /// Its request leaves, or no whole head has come yet.
+    /// Its request is being sent, or the head of the response is incomplete.
     Asking,
-    /// The body of an answer comes.
+    /// The body of a response is coming.
     Reading(Answer),
-    /// It has done all and keeps its connection open until this moment.
+    /// It is done and keeps its connection open until this moment.
     Staying(Instant),
-    /// It has done all.
+    /// It is done.
     Over,
 }
 
@@ -25,8 +25,8 @@ pub(super) enum State {
 pub(super) enum Link {
     /// None, or one that is being opened.
     Down,
-    /// Up, and no answer has come over it yet.
+    /// Up, without a response so far.
     Fresh,
-    /// Up, and it has brought an answer.
+    /// Up, after a response.
     Used,
 }

@@ -1,4 +1,4 @@
-//! A phone against answers that a test writes down.
+//! A phone against responses that a test writes.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn start(plan: Plan) -> Phone {
     phone
 }
 
-/// Everything that waits, as one text; it leaves.
+/// Takes everything that waits to be sent, as one text.
 fn asked(phone: &mut Phone, now: Instant) -> String {
     let [head, body] = phone.poll_transmit();
     let all = [head, body].concat();
@@ -36,7 +36,7 @@ fn asked(phone: &mut Phone, now: Instant) -> String {
     String::from_utf8(all).unwrap()
 }
 
-/// Gives the phone an answer in pieces of `cut` bytes and says what it read.
+/// Gives the phone a response in pieces of `cut` bytes and returns what it read.
 fn answer(phone: &mut Phone, text: &[u8], cut: usize, now: Instant) -> Vec<u8> {
     let mut read = Vec::new();
     for part in text.chunks(cut) {

@@ -1,7 +1,8 @@
-//! The TFTP side of a phone: one transfer, with the faults that clients in the field have.
+//! The TFTP side of a phone: one transfer, with the faults of clients in the field.
 //!
-//! Never sends, never sleeps, never keeps a payload: [`Transfer::handle_datagram`] hands each piece
-//! of a file back to its caller. How a kind of client behaves is a [`Client`], shared by thousands.
+//! Never sends, never sleeps, never keeps a payload: [`Transfer::handle_datagram`] returns each
+//! piece of a file to its caller. A [`Client`] has the behaviour of a kind of client, and thousands
+//! share one.
 
 mod client;
 mod receive;
@@ -17,7 +18,7 @@ use send::Sender;
 use wire::tftp::{self, Block, Control, ErrorCode, Mode, Options, Packet, Request};
 use wire::time::Instant;
 
-/// Block size where none is negotiated (RFC 1350).
+/// Block size if none is negotiated (RFC 1350).
 pub const BLKSIZE_DEFAULT: u16 = 512;
 /// Largest block size (RFC 2348).
 pub const BLKSIZE_MAX: u16 = 65_464;
@@ -41,7 +42,7 @@ pub struct Transfer {
     client: Arc<Client>,
     name: Arc<[u8]>,
     server: SocketAddr,
-    /// The server's port, fixed by its first good answer (RFC 1350, section 4).
+    /// The server's port, fixed by its first valid answer (RFC 1350, section 4).
     tid: Option<u16>,
     state: State,
     side: Side,
@@ -66,13 +67,13 @@ struct Due {
 }
 
 impl Transfer {
-    /// A read of `name`, whose request is due at once.
+    /// Makes a read of `name`, whose request is due at once.
     #[must_use]
     pub fn fetch(client: Arc<Client>, name: Arc<[u8]>, server: SocketAddr, now: Instant) -> Self {
         Transfer::new(client, name, server, Side::Read(Receiver::default()), now)
     }
 
-    /// The read itself, by a client that has probed before.
+    /// Makes the read itself, by a client that has probed before.
     #[must_use]
     pub fn fetch_probed(
         client: Arc<Client>,
@@ -83,7 +84,7 @@ impl Transfer {
         Transfer { is_probe: false, ..Transfer::fetch(client, name, server, now) }
     }
 
-    /// A write of `content` as `name`, whose request is due at once.
+    /// Makes a write of `content` as `name`, whose request is due at once.
     #[must_use]
     pub fn store(
         client: Arc<Client>,
@@ -124,7 +125,7 @@ impl Transfer {
         }
     }
 
-    /// How it ended, once it has.
+    /// Returns how it ended, or `None` while it runs.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         match self.state {
@@ -133,13 +134,13 @@ impl Transfer {
         }
     }
 
-    /// Bytes, retries and the like so far.
+    /// Returns bytes, retries and other counts so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally
     }
 
-    /// A datagram came. What it brings of the file is handed back.
+    /// A datagram came. Returns the bytes of the file in it.
     pub fn handle_datagram<'d>(
         &mut self,
         from: SocketAddr,
@@ -190,7 +191,7 @@ impl Transfer {
         self.check();
     }
 
-    /// When [`Transfer::handle_timeout`] wants to be called; `None` once the transfer is over.
+    /// Returns when to call [`Transfer::handle_timeout`], or `None` once the transfer is over.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.ending().is_some() {
@@ -202,7 +203,7 @@ impl Transfer {
         Some(self.timer_at)
     }
 
-    /// Writes the next datagram that is due into `out` (cleared first) and says where it goes.
+    /// Writes the next datagram that is due into `out` (cleared first) and returns its destination.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> Option<SocketAddr> {
         out.clear();
         if let Some(port) = self.due.stray.take() {
@@ -273,7 +274,7 @@ impl Transfer {
     ) -> Option<Piece<'d>> {
         let Side::Read(receiver) = &mut self.side else { return None };
         match self.state {
-            // With no port fixed, only the first block can be the answer to the request.
+            // With no port fixed, only the first block can answer the request.
             State::Asking if block == Block(1) => {}
             State::Asking => return None,
             State::Running => {}
@@ -344,7 +345,7 @@ impl Transfer {
     }
 
     /// The last DATA came again because its ACK was lost: it is acknowledged again (RFC 1350,
-    /// section 6), also when all is over.
+    /// section 6), even after the end.
     fn dally(&mut self, block: Block) {
         let Side::Read(receiver) = &self.side else { return };
         if self.state == State::Over(Ending::Done) && block == receiver.last {
@@ -364,7 +365,7 @@ impl Transfer {
             }
             State::Running => {
                 if !sender.handle_ack(block) {
-                    // RFC 1123, 4.2.3.1: a mere duplicate is answered by nothing.
+                    // RFC 1123, 4.2.3.1: a mere duplicate gets no answer.
                     self.tally.duplicates += 1;
                     return;
                 }
@@ -605,7 +606,7 @@ mod tests {
         data(&mut transfer, 1, 8);
         assert_eq!(data(&mut transfer, 3, 8), ["ACK 1"]);
         assert_eq!(data(&mut transfer, 4, 8), [""; 0]);
-        // The window begins again behind the gap.
+        // The window begins again after the gap.
         for block in 2..5 {
             assert_eq!(data(&mut transfer, block, 8), [""; 0]);
         }

@@ -1,6 +1,6 @@
 //! The receiving side of a read: which block is next, and when an ACK is due (RFC 7440, section 4).
 //!
-//! Counts only; the payload passes by. Never sends and keeps no time.
+//! Counts only; sees no payload. Never sends and keeps no time.
 
 use super::{BLKSIZE_DEFAULT, Behaviour};
 use wire::tftp::Block;
@@ -16,18 +16,18 @@ pub(super) struct Receiver {
     unacked: u16,
     pub(super) bytes: u64,
     gap_answered: bool,
-    /// The next block was seen once, by a client that misses every first copy.
+    /// Whether the next block was seen once, by a client that misses every first copy.
     seen_once: bool,
 }
 
-/// What a DATA packet is to the receiver.
+/// What a DATA packet means to the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The block that was due.
     Next { ends_window: bool, ends_file: bool },
-    /// A block that is here already; answered when the ACK for it may have been lost.
+    /// A block that has come already; answered if the ACK for it may have been lost.
     Repeat { answer: bool },
-    /// A block from beyond a gap; the first of them is answered at once.
+    /// A block after a gap; the first one is answered at once.
     Gap { answer: bool },
     /// The block that was due, but this client misses every first copy.
     Missed,
@@ -96,13 +96,13 @@ impl Receiver {
     fn handle_other(&mut self, block: Block) -> Verdict {
         let ahead = block.0.wrapping_sub(self.next.0);
         if ahead < u16::MAX / 2 && block != self.last {
-            // The window begins again behind the last block in order, so the count does, too.
+            // The window begins again after the last block in order, and so does the count.
             let answer = !self.gap_answered;
             self.gap_answered = true;
             self.unacked = 0;
             return Verdict::Gap { answer };
         }
-        // Older repeats need no answer: the last block of the window that holds them will have one.
+        // Older repeats need no answer: the last block of their window will have one.
         Verdict::Repeat { answer: block == self.last && self.unacked == 0 }
     }
 }

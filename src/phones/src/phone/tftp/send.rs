@@ -1,6 +1,7 @@
-//! The sending side of a write: which blocks are out, what an ACK settles (RFC 7440, section 4).
+//! The sending side of a write: which blocks are sent, and which an ACK covers (RFC 7440, section
+//! 4).
 //!
-//! Writes DATA when asked; never sends and keeps no time.
+//! Writes DATA when polled; never sends and keeps no time.
 
 use std::sync::Arc;
 
@@ -47,18 +48,18 @@ impl Sender {
         self.acked == self.blocks()
     }
 
-    /// Whether the ACK says anything new.
+    /// Returns whether the ACK acknowledges anything new.
     pub(super) fn handle_ack(&mut self, block: Block) -> bool {
         let new = (self.acked + 1..=self.sent).find(|number| self.on_the_wire(*number) == block);
         let Some(number) = new else { return false };
         self.acked = number;
-        // What lies beyond an ACK inside the window was lost (RFC 7440, section 4).
+        // Blocks after an ACK inside the window were lost (RFC 7440, section 4).
         self.sent = number;
         self.check();
         true
     }
 
-    /// Everything that is not acknowledged is due again.
+    /// Makes everything that is not acknowledged due again.
     pub(super) fn rewind(&mut self) {
         self.sent = self.acked;
         self.check();

@@ -7,7 +7,7 @@ use super::link::Link;
 use crate::phone::snmp::{Agent, Habits};
 use crate::random::Random;
 use engine::metrics::Counters;
-use engine::session::snmp::{Asked, IdentityError, PhoneIdentity, SnmpClient};
+use engine::session::snmp::{IdentityError, IdentityLookup, PhoneIdentity, SnmpClient};
 use engine::settings::snmp::SnmpPolicy;
 use vendor::objects::{Field, SETS};
 use wire::snmp::{Community, Reply, Status, Value, Version, parse_get, write_reply};
@@ -57,7 +57,7 @@ impl Asker {
         Asker { queries, counters, policy: policy(communities) }
     }
 
-    fn ask(&mut self, phone: &str, ms: u64) -> Asked {
+    fn ask(&mut self, phone: &str, ms: u64) -> IdentityLookup {
         self.queries.ask(address(phone), &self.policy, &self.counters, at(ms))
     }
 
@@ -111,7 +111,7 @@ impl Asker {
 
     /// Returns the result for a phone that answers at once, and when it is known.
     fn outcome(&mut self, agent: &Agent) -> (Result<PhoneIdentity, IdentityError>, u64) {
-        assert_eq!(self.ask(PHONE, 0), Asked::Pending);
+        assert_eq!(self.ask(PHONE, 0), IdentityLookup::Pending);
         for ms in [0, 1_000, 2_000, 3_000] {
             self.wake(ms);
             self.converse(agent, ms);
@@ -126,7 +126,7 @@ impl Asker {
 #[test]
 fn a_phone_is_known_by_one_datagram_and_its_answer() {
     let mut asker = Asker::new(&["public"]);
-    assert_eq!(asker.ask(PHONE, 0), Asked::Pending);
+    assert_eq!(asker.ask(PHONE, 0), IdentityLookup::Pending);
     let sent = asker.sent(0);
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].0, address(AGENT));
@@ -143,7 +143,7 @@ fn a_phone_is_known_by_one_datagram_and_its_answer() {
     assert_eq!(asker.queries.poll_answer(), Some((ip(PHONE), Ok(expected))));
     assert_eq!(asker.queries.poll_answer(), None);
     assert_eq!(asker.counters.snmp_open.value(), 0);
-    let manner = asker.queries.manner(address(PHONE), &asker.policy).unwrap();
+    let manner = asker.queries.profile(address(PHONE), &asker.policy).unwrap();
     assert_eq!((manner.version, manner.community.as_str()), (Version::V2c, "public"));
 }
 
@@ -177,7 +177,7 @@ fn a_phone_that_only_speaks_version_1_is_asked_in_it_at_once_the_next_time() {
     let mut asker = Asker::new(&["other", "public"]);
     let (answer, ms) = asker.outcome(&agent);
     assert_eq!((answer.unwrap().extension.as_deref(), ms), (Some("2001"), 1_000));
-    assert_eq!(asker.ask(PHONE, 40_000), Asked::Pending);
+    assert_eq!(asker.ask(PHONE, 40_000), IdentityLookup::Pending);
     let sent = asker.sent(40_000);
     assert_eq!(sent.len(), 1);
     let get = parse_get(&sent[0].1).unwrap();
@@ -221,14 +221,14 @@ fn a_question_that_wakes_late_still_ends_in_time() {
 fn a_passport_is_believed_for_the_cache_and_silence_for_a_moment() {
     let mut asker = Asker::new(&["public"]);
     let identity = asker.outcome(&set_4620()).0.unwrap();
-    assert_eq!(asker.ask("[::ffff:10.1.2.3]:5000", 29_999), Asked::Known(Ok(identity)));
-    assert_eq!(asker.ask(PHONE, 30_000), Asked::Pending);
+    assert_eq!(asker.ask("[::ffff:10.1.2.3]:5000", 29_999), IdentityLookup::Known(Ok(identity)));
+    assert_eq!(asker.ask(PHONE, 30_000), IdentityLookup::Pending);
     for ms in [31_000, 32_000, 33_000] {
         asker.wake(ms);
     }
     assert_eq!(asker.answer(), Some(Err(IdentityError::Silent)));
-    assert_eq!(asker.ask(PHONE, 37_999), Asked::Known(Err(IdentityError::Silent)));
-    assert_eq!(asker.ask(PHONE, 38_000), Asked::Pending);
+    assert_eq!(asker.ask(PHONE, 37_999), IdentityLookup::Known(Err(IdentityError::Silent)));
+    assert_eq!(asker.ask(PHONE, 38_000), IdentityLookup::Pending);
     assert_eq!(asker.counters.snmp_remembered.value(), 2);
 }
 
@@ -238,8 +238,8 @@ fn a_phone_where_nobody_is_logged_in_is_asked_again_soon() {
     let mut asker = Asker::new(&["public"]);
     let identity = asker.outcome(&nobody).0.unwrap();
     assert_eq!((identity.extension, identity.model.as_deref()), (None, Some("4610")));
-    assert!(matches!(asker.ask(PHONE, 4_999), Asked::Known(Ok(_))));
-    assert_eq!(asker.ask(PHONE, 5_000), Asked::Pending);
+    assert!(matches!(asker.ask(PHONE, 4_999), IdentityLookup::Known(Ok(_))));
+    assert_eq!(asker.ask(PHONE, 5_000), IdentityLookup::Pending);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_is_forgotten_is_asked_anew_and_another_extension_is_told() {
     let mut asker = Asker::new(&["public"]);
     asker.outcome(&set_4620()).0.unwrap();
     asker.queries.forget(address(PHONE), &asker.policy);
-    assert_eq!(asker.ask(PHONE, 10), Asked::Pending);
+    assert_eq!(asker.ask(PHONE, 10), IdentityLookup::Pending);
     let other = Agent::new("4600", &[(Field::Extension, b"2002")]).unwrap();
     asker.converse(&other, 10);
     let extension = asker.answer().unwrap().unwrap().extension;
@@ -257,8 +257,8 @@ fn what_is_forgotten_is_asked_anew_and_another_extension_is_told() {
 #[test]
 fn two_who_ask_about_one_phone_share_a_question() {
     let mut asker = Asker::new(&["public"]);
-    assert_eq!(asker.ask(PHONE, 0), Asked::Pending);
-    assert_eq!(asker.ask("10.1.2.3:4000", 1), Asked::Pending);
+    assert_eq!(asker.ask(PHONE, 0), IdentityLookup::Pending);
+    assert_eq!(asker.ask("10.1.2.3:4000", 1), IdentityLookup::Pending);
     assert_eq!(asker.converse(&set_4620(), 2), 1);
     assert!(asker.answer().is_some() && asker.answer().is_none());
     assert_eq!(asker.counters.snmp_questions.value(), 1);
@@ -374,7 +374,7 @@ fn an_error_that_blames_nothing_is_told_with_its_name() {
 #[test]
 fn where_there_is_no_community_nobody_is_asked() {
     let mut asker = Asker::new(&[]);
-    assert_eq!(asker.ask(PHONE, 0), Asked::Known(Err(IdentityError::NoCommunity)));
+    assert_eq!(asker.ask(PHONE, 0), IdentityLookup::Known(Err(IdentityError::NoCommunity)));
     assert_eq!(asker.queries.poll_timeout(), None);
 }
 

@@ -14,7 +14,9 @@ use crate::cli::command::{fail, load, print};
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::metrics::Counters;
-use engine::session::snmp::{AgentProfile, Asked, IdentityError, PhoneIdentity, SnmpClient};
+use engine::session::snmp::{
+    AgentProfile, IdentityError, IdentityLookup, PhoneIdentity, SnmpClient,
+};
 use engine::settings::snmp::SnmpPolicy;
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community, MESSAGE_BYTES_MAX};
 use wire::time::{Duration, Instant};
@@ -116,8 +118,8 @@ fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<SnmpReport> {
     let asked = queries.ask(phone.address, policy, &counters, now());
     let mut buffer = [0; MESSAGE_BYTES_MAX + 1];
     let identity = match asked {
-        Asked::Known(identity) => identity,
-        Asked::Pending => loop {
+        IdentityLookup::Known(identity) => identity,
+        IdentityLookup::Pending => loop {
             while let Some((to, bytes)) = queries.poll_send(&counters, now()) {
                 socket.send_to(bytes, to)?;
             }
@@ -140,7 +142,7 @@ fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<SnmpReport> {
     Ok(SnmpReport {
         agent: SocketAddr::new(ip, policy.port),
         identity,
-        manner: queries.manner(phone.address, policy).cloned(),
+        manner: queries.profile(phone.address, policy).cloned(),
         tried: policy.communities_for(ip).cloned().collect(),
         took: began.elapsed(),
         strays: counters.snmp_strays.value() + counters.snmp_malformed.value(),

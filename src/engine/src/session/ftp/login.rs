@@ -15,7 +15,7 @@ use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{
     Identity, LogContext, Pending, Session, Stage, State, User, VaultOwner,
 };
-use crate::session::snmp::{Asked, IdentityError, PhoneIdentity};
+use crate::session::snmp::{IdentityError, IdentityLookup, PhoneIdentity};
 use crate::session::{CredentialFault, Outcome, Refusal, Subject, Verb};
 use crate::settings::ftp::Administrators;
 use crate::vault::names::Item;
@@ -186,13 +186,13 @@ impl Session {
             cx.snmp.forget(peer, policy);
         }
         self.login.identity = match cx.snmp.ask(peer, policy, cx.counters, cx.now) {
-            Asked::Known(known) => {
+            IdentityLookup::Known(known) => {
                 let at = if anew { cx.now } else { Instant::START };
                 Identity::Known(known, at)
             }
-            Asked::Pending => {
+            IdentityLookup::Pending => {
                 cx.shared.asking.entry(peer.ip().to_canonical()).or_default().push(cx.id);
-                Identity::Asked
+                Identity::Pending
             }
         };
     }
@@ -226,7 +226,7 @@ impl Session {
         }
         let fresh = FRESH.min(cx.snapshot.policy.ftp.snmp.cache);
         match &self.login.identity {
-            Identity::Asked => return Verdict::Wait,
+            Identity::Pending => return Verdict::Wait,
             Identity::Known(known, at) if cx.now.since(*at) <= fresh => {
                 return verdict(client, known, whose);
             }
@@ -239,12 +239,12 @@ impl Session {
                 return verdict(client, known, whose);
             }
             Identity::Known(..) => {}
-            Identity::Asked | Identity::Unknown => return Verdict::Wait,
+            Identity::Pending | Identity::Unknown => return Verdict::Wait,
         }
         self.ask_who(true, cx);
         match &self.login.identity {
             Identity::Known(known, _) => verdict(client, known, whose),
-            Identity::Asked | Identity::Unknown => Verdict::Wait,
+            Identity::Pending | Identity::Unknown => Verdict::Wait,
         }
     }
 }

@@ -194,7 +194,7 @@ pub(super) enum Identity {
     /// The phone was never asked.
     Unknown,
     /// The phone is being asked.
-    Asked,
+    Pending,
     /// Its answer, and when it came.
     Known(Result<PhoneIdentity, IdentityError>, Instant),
 }

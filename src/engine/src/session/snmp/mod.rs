@@ -1,7 +1,8 @@
-//! The phone's identity: who is logged in at an address, and on which set, asked by SNMP.
+//! The SNMP client: asks phones who is logged in, and of which kind they are.
 //!
-//! Decides whom to ask, with what, when again, and whom to believe: only the address and port that
-//! were asked, with the number and the community of the question. Sends nothing, and has no socket.
+//! Decides which phone to ask, how, when again, and which answers to trust: only those from the
+//! address and port that were asked, with the number and the community of the question. Sends
+//! nothing, and has no socket.
 //!
 //! ```text
 //! 0 s   one datagram: the first community, version 2c, all objects (or what was right last time)
@@ -27,37 +28,37 @@ use vendor::objects::ObjectId;
 use wire::snmp::{Community, Version, parse_reply, write_get};
 use wire::time::{Duration, Instant};
 
-/// Between two rounds of sending.
+/// The time between two rounds of sending.
 pub const ROUND: Duration = Duration::from_secs(1);
-/// Rounds of sending; one more time passes before the phone is given up.
+/// Rounds of sending; after one more round's time the phone counts as silent.
 pub const ROUNDS_MAX: u32 = 3;
-/// How long a phone that told nothing useful is not asked again. Short: somebody may have plugged
-/// it in, logged in or allowed SNMP in the meantime.
+/// How long a phone without a useful answer is not asked again. Short, because it may have been
+/// plugged in, logged in or allowed SNMP in the meantime.
 pub const TROUBLE_BELIEVED: Duration = Duration::from_secs(5);
-/// Phones asked at a time per worker; one more is told that there are too many.
+/// Phones asked at a time per worker; one more is refused.
 pub const QUERIES_MAX: usize = 16_384;
-/// Phones remembered per worker; one more pushes the oldest out.
+/// Phones remembered per worker; one more evicts the oldest.
 pub const KNOWN_MAX: usize = 32_768;
-/// Between two datagrams when there are many: 16,000 a second, so that the answers of thousands do
-/// not come in one moment, for which no receive buffer is large enough.
+/// The time between two datagrams in a burst: 16,000 a second, because no receive buffer could hold
+/// the answers of thousands of phones in one moment.
 const SEND_GAP: Duration = Duration::from_micros(62);
 /// How far sending may be ahead of that: 32 datagrams.
 const SEND_AHEAD: Duration = Duration::from_millis(2);
-/// How long nothing is sent once the kernel could take no more.
+/// How long nothing is sent after the kernel refused a datagram.
 const BLOCKED_WAIT: Duration = Duration::from_millis(1);
 
 const _: () = assert!(KNOWN_MAX >= QUERIES_MAX);
 
-/// What is to be said about a phone at once.
+/// What is known about a phone at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// It was asked a moment ago, or cannot be.
+pub enum IdentityLookup {
+    /// It was asked a moment ago, or cannot be asked.
     Known(Result<PhoneIdentity, IdentityError>),
-    /// [`SnmpClient::poll_answer`] will say, within `ROUND * ROUNDS_MAX`.
+    /// [`SnmpClient::poll_answer`] will return it, within `ROUND * ROUNDS_MAX`.
     Pending,
 }
 
-/// How a phone was asked when it answered.
+/// The community and version that a phone answers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentProfile {
     /// The community.
@@ -66,7 +67,7 @@ pub struct AgentProfile {
     pub version: Version,
 }
 
-/// What is remembered of a phone.
+/// A phone's answer, and how it was asked.
 #[derive(Debug)]
 struct Known {
     identity: Result<PhoneIdentity, IdentityError>,
@@ -82,12 +83,12 @@ pub struct SnmpClient {
     ids: u64,
     open: HashMap<SocketAddr, Query>,
     known: HashMap<SocketAddr, Known>,
-    /// In the order in which they became known; an entry whose time is not that of the phone's
-    /// newest is past.
+    /// In the order in which they became known. An entry is obsolete if its time is not that of the
+    /// phone's newest.
     known_order: VecDeque<(SocketAddr, Instant)>,
     timers: Timers<SocketAddr>,
     sends: VecDeque<(SocketAddr, usize)>,
-    /// The moment that sending has got to; see [`SEND_GAP`].
+    /// The virtual clock of sending; see [`SEND_GAP`].
     sent_until: Instant,
     lent: Option<(SocketAddr, usize)>,
     datagram: Vec<u8>,
@@ -96,14 +97,15 @@ pub struct SnmpClient {
 }
 
 impl Default for SnmpClient {
-    /// Numbers of questions that nobody can guess.
+    /// Question numbers that cannot be guessed.
     fn default() -> Self {
         SnmpClient::seeded(RandomState::new().build_hasher().finish())
     }
 }
 
 impl SnmpClient {
-    /// Questions whose numbers come of `seed`, which must not be known to anybody on the network.
+    /// Makes a client whose question numbers come from `seed`, which must not be known on the
+    /// network.
     #[must_use]
     pub fn seeded(seed: u64) -> SnmpClient {
         SnmpClient {
@@ -122,30 +124,30 @@ impl SnmpClient {
         }
     }
 
-    /// Somebody wants to know who is at `phone`, whose port does not matter. Those who want to know
-    /// the same share one question.
+    /// Asks who is at `phone`; its port does not matter. Questions about the same phone share one
+    /// query.
     pub fn ask(
         &mut self,
         phone: SocketAddr,
         policy: &SnmpPolicy,
         counters: &Counters,
         now: Instant,
-    ) -> Asked {
+    ) -> IdentityLookup {
         let agent = agent(phone, policy.port);
         if let Some(known) = self.known.get(&agent).filter(|known| now < known.believed_until) {
             counters.snmp_remembered.up();
-            return Asked::Known(known.identity.clone());
+            return IdentityLookup::Known(known.identity.clone());
         }
         if self.open.contains_key(&agent) {
-            return Asked::Pending;
+            return IdentityLookup::Pending;
         }
         if self.open.len() >= QUERIES_MAX {
             counters.snmp_too_many.up();
-            return Asked::Known(Err(IdentityError::TooMany));
+            return IdentityLookup::Known(Err(IdentityError::TooMany));
         }
         let attempts = self.attempts(agent, policy);
         if attempts.is_empty() {
-            return Asked::Known(Err(IdentityError::NoCommunity));
+            return IdentityLookup::Known(Err(IdentityError::NoCommunity));
         }
         counters.snmp_questions.up();
         let mut deadline = Deadline::default();
@@ -162,24 +164,24 @@ impl SnmpClient {
         self.queue(agent);
         counters.snmp_open.set(self.open.len() as u64);
         self.check();
-        Asked::Pending
+        IdentityLookup::Pending
     }
 
-    /// Forgets what a phone told, so that it is asked anew: for whoever has a reason to believe
-    /// that another user is there now.
+    /// Forgets a phone's answer, so that it is asked again, for callers that know of a possible new
+    /// user.
     pub fn forget(&mut self, phone: SocketAddr, policy: &SnmpPolicy) {
         if let Some(known) = self.known.get_mut(&agent(phone, policy.port)) {
             known.believed_until = Instant::START;
         }
     }
 
-    /// How a phone was asked when it answered last.
+    /// Returns how a phone was asked when it last answered.
     #[must_use]
-    pub fn manner(&self, phone: SocketAddr, policy: &SnmpPolicy) -> Option<&AgentProfile> {
+    pub fn profile(&self, phone: SocketAddr, policy: &SnmpPolicy) -> Option<&AgentProfile> {
         self.known.get(&agent(phone, policy.port))?.manner.as_ref()
     }
 
-    /// A datagram came to the socket that questions leave from.
+    /// A datagram came to the socket from which questions are sent.
     pub fn handle_datagram(
         &mut self,
         from: SocketAddr,
@@ -197,7 +199,7 @@ impl SnmpClient {
         let attempt = answered.and_then(|place| query.attempts.get_mut(place));
         let Some(attempt) = attempt else { return counters.snmp_strays.up() };
         attempt.objects(&mut self.objects);
-        let step = attempt.hear(&message, &self.objects);
+        let step = attempt.handle_answer(&message, &self.objects);
         let Attempt { community, version, .. } = &*attempt;
         let manner = AgentProfile { community: community.clone(), version: *version };
         match step {
@@ -246,7 +248,7 @@ impl SnmpClient {
         self.check();
     }
 
-    /// When [`SnmpClient::handle_timeout`] is to be called, or [`SnmpClient::poll_send`] again.
+    /// Returns when to call [`SnmpClient::handle_timeout`] or [`SnmpClient::poll_send`] again.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let ahead_us = SEND_AHEAD.as_micros() as u64;
@@ -255,7 +257,7 @@ impl SnmpClient {
         self.timers.next().into_iter().chain(send).min()
     }
 
-    /// The next datagram that is to leave now, and for whom.
+    /// Returns the next datagram to send now, and its destination.
     pub fn poll_send(&mut self, counters: &Counters, now: Instant) -> Option<(SocketAddr, &[u8])> {
         loop {
             let (agent, place) = *self.sends.front()?;
@@ -265,7 +267,7 @@ impl SnmpClient {
             self.sends.pop_front();
             let query = self.open.get_mut(&agent);
             let attempt = query.and_then(|query| query.attempts.get_mut(place));
-            // What was answered while it waited need not be sent.
+            // A question that was answered while it waited need not be sent.
             let Some(attempt) = attempt.filter(|own| own.is_queued && !own.is_over) else {
                 continue;
             };
@@ -285,7 +287,7 @@ impl SnmpClient {
         }
     }
 
-    /// The kernel could not take the datagram that was lent last: it will be lent again.
+    /// The kernel refused the last lent datagram: it will be lent again.
     pub fn handle_blocked(&mut self, now: Instant) {
         let Some((agent, place)) = self.lent.take() else { return };
         let query = self.open.get_mut(&agent);
@@ -297,12 +299,12 @@ impl SnmpClient {
         self.sent_until = now + SEND_AHEAD + BLOCKED_WAIT;
     }
 
-    /// The next phone about which something is known now, to be told to all who asked.
+    /// Returns the next phone with an answer, for all who asked.
     pub fn poll_answer(&mut self) -> Option<(IpAddr, Result<PhoneIdentity, IdentityError>)> {
         self.answers.pop_front()
     }
 
-    /// Each community in version 2c, then 1; first of all what was right last time.
+    /// Returns each community in version 2c, then 1; first the combination that worked last time.
     fn attempts(&mut self, agent: SocketAddr, policy: &SnmpPolicy) -> Vec<Attempt> {
         let mut attempts = Vec::new();
         for community in policy.communities_for(agent.ip()) {
@@ -321,7 +323,7 @@ impl SnmpClient {
         attempts
     }
 
-    /// Has everything of a phone's round sent that does not wait for that already.
+    /// Queues everything of a phone's round that is not queued already.
     fn queue(&mut self, agent: SocketAddr) {
         let Some(query) = self.open.get_mut(&agent) else { return };
         let places: Vec<usize> = query.to_send().collect();
@@ -346,7 +348,7 @@ impl SnmpClient {
         counters.snmp_open.set(self.open.len() as u64);
         let believed = match &identity {
             Ok(identity) if identity.extension.is_some() => query.cache,
-            // Somebody may log in in a moment.
+            // A user may log in soon.
             Ok(_) => query.cache.min(TROUBLE_BELIEVED),
             Err(_) => TROUBLE_BELIEVED,
         };
@@ -370,7 +372,7 @@ impl SnmpClient {
     }
 }
 
-/// A number of 31 bits that nobody can guess from those before it.
+/// Returns a number of 31 bits that cannot be guessed from earlier ones.
 fn next_id(seed: u64, ids: &mut u64) -> i32 {
     *ids += 1;
     let mut hasher = DefaultHasher::new();
@@ -391,10 +393,13 @@ mod tests {
             queries.ask(phone, &policy, &counters, Instant::from_millis(ms))
         };
         for number in 0..QUERIES_MAX {
-            assert_eq!(ask(&mut queries, number, 0), Asked::Pending);
+            assert_eq!(ask(&mut queries, number, 0), IdentityLookup::Pending);
         }
-        assert_eq!(ask(&mut queries, QUERIES_MAX, 0), Asked::Known(Err(IdentityError::TooMany)));
-        assert_eq!(ask(&mut queries, 0, 0), Asked::Pending);
+        assert_eq!(
+            ask(&mut queries, QUERIES_MAX, 0),
+            IdentityLookup::Known(Err(IdentityError::TooMany))
+        );
+        assert_eq!(ask(&mut queries, 0, 0), IdentityLookup::Pending);
         assert_eq!(counters.snmp_too_many.value(), 1);
         for round in 0..3 {
             queries.handle_timeout(&counters, Instant::from_millis(3_000 + 10_000 * round));
@@ -403,7 +408,10 @@ mod tests {
             assert!(queries.sends.len() <= 4 * QUERIES_MAX);
             for number in 0..QUERIES_MAX {
                 let number = number + round as usize * QUERIES_MAX;
-                assert_eq!(ask(&mut queries, number, 9_000 + 10_000 * round), Asked::Pending);
+                assert_eq!(
+                    ask(&mut queries, number, 9_000 + 10_000 * round),
+                    IdentityLookup::Pending
+                );
             }
         }
     }

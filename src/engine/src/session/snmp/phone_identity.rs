@@ -1,28 +1,28 @@
-//! What a phone tells about itself, cleaned: nothing in it can break a line of a log or a name.
+//! A phone's description of itself, cleaned: nothing in it can break a line of a log or a name.
 //!
-//! Judges values; asks nobody.
+//! Checks values; asks no phone.
 
 use crate::vault::names;
 use vendor::objects::{self, Field, SETS};
 use wire::snmp::{Oid, Status, Value, Varbind};
 
-/// Longest text that is kept of what a phone tells, in characters.
+/// Longest text that is kept of a phone's values, in characters.
 pub const TEXT_CHARS_MAX: usize = 64;
 
-/// Who a phone is, by its own word. A text is never empty, has at most [`TEXT_CHARS_MAX`]
-/// characters, and no control character.
+/// The identity of a phone, as the phone itself reports it. A text is never empty, has at most
+/// [`TEXT_CHARS_MAX`] characters, and no control character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhoneIdentity {
-    /// What kind of set it is: a name of `vendor/objects.rs`.
+    /// The kind of the phone: a name of `vendor/objects.rs`.
     pub set: &'static str,
-    /// The extension that is logged in, as the vault writes it; none where nobody is, or where no
-    /// item of the vault could have it.
+    /// The extension that is logged in, as the vault writes it. `None` if no user is logged in, or
+    /// if no item of the vault can have it.
     pub extension: Option<Box<str>>,
-    /// The extension that is logged in, where no item of the vault could have it.
+    /// The extension that is logged in, if no item of the vault can have it.
     pub unnamable: Option<Box<str>>,
     /// The model.
     pub model: Option<Box<str>>,
-    /// The firmware that runs.
+    /// The running firmware.
     pub firmware: Option<Box<str>>,
     /// The MAC address, `00:04:0d:ec:11:22`.
     pub mac: Option<Box<str>>,
@@ -33,20 +33,20 @@ pub struct PhoneIdentity {
 /// Why there is no identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityError {
-    /// The phone did not answer, or not to the communities that it was asked with.
+    /// The phone did not answer, or not with the configured communities.
     Silent,
-    /// It answers, and has none of the objects by which sets are known.
+    /// It answers, but has none of the objects of known phones.
     Stranger,
-    /// It answers with an error alone.
+    /// It answers only with an error.
     Refused(Status),
-    /// There is no community for its address.
+    /// No community is configured for its address.
     NoCommunity,
     /// Too many phones are being asked.
     TooMany,
 }
 
 impl IdentityError {
-    /// What the phone did, as a sentence goes on.
+    /// Returns what the phone did, as the end of a sentence.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -61,9 +61,9 @@ impl IdentityError {
     }
 }
 
-/// What has been told of one kind of set so far.
+/// The values of one kind of phone so far.
 #[derive(Clone, Debug, Default)]
-struct Told {
+struct Values {
     extension: Option<Box<str>>,
     unnamable: Option<Box<str>>,
     model: Option<Box<str>>,
@@ -72,14 +72,14 @@ struct Told {
     serial: Option<Box<str>>,
 }
 
-impl Told {
-    /// Takes a value, unless an earlier object has told the same.
-    fn hear(&mut self, field: Field, value: Value<'_>) {
+impl Values {
+    /// Takes a value, unless an earlier object had one for the same field.
+    fn take(&mut self, field: Field, value: Value<'_>) {
         let Value::Octets(bytes) = value else { return };
         if field == Field::Extension && extension(bytes).is_none() && self.unnamable.is_none() {
             self.unnamable = text(bytes);
         }
-        let (place, told) = match field {
+        let (place, value) = match field {
             Field::Extension => (&mut self.extension, extension(bytes)),
             Field::Model => (&mut self.model, text(bytes)),
             Field::Firmware => (&mut self.firmware, text(bytes)),
@@ -87,20 +87,20 @@ impl Told {
             Field::Serial => (&mut self.serial, text(bytes)),
         };
         if place.is_none() {
-            *place = told;
+            *place = value;
         }
     }
 
-    /// The identity of a set, if it has told anything by which a phone is known.
+    /// Returns the identity of a phone of this kind, or `None` if no value identifies one.
     fn identity(self, set: &'static str) -> Option<PhoneIdentity> {
-        let Told { extension, unnamable, model, firmware, mac, serial } = self;
+        let Values { extension, unnamable, model, firmware, mac, serial } = self;
         extension.as_ref().or(unnamable.as_ref()).or(model.as_ref())?;
         let unnamable = unnamable.filter(|_| extension.is_none());
         Some(PhoneIdentity { set, extension, unnamable, model, firmware, mac, serial })
     }
 }
 
-/// The kind of set, a place in [`SETS`], whose `sysObjectID` this is.
+/// Returns the kind of phone with this `sysObjectID`, as an index into [`SETS`].
 pub(super) fn kind(value: Value<'_>) -> Option<usize> {
     let Value::Oid(oid) = value else { return None };
     let is_kind = |oid: &Oid<'_>, place: &usize| {
@@ -109,52 +109,53 @@ pub(super) fn kind(value: Value<'_>) -> Option<usize> {
     (0..SETS.len()).find(|place| is_kind(&oid, place))
 }
 
-/// The identity from the answer to the question for everything: `sysObjectID`, then the objects of
-/// all sets. The set that the phone says it is counts before others.
+/// Makes the identity from the answer to the question for everything: `sysObjectID`, then the
+/// objects of all kinds. The kind that the phone reports wins over others.
 pub(super) fn of_everything<'a>(
     mut varbinds: impl Iterator<Item = Varbind<'a>>,
 ) -> Option<PhoneIdentity> {
     let own = varbinds.next().and_then(|varbind| kind(varbind.value));
-    let mut told = vec![Told::default(); SETS.len()];
+    let mut values = vec![Values::default(); SETS.len()];
     for ((set, field, _), varbind) in objects::objects().zip(varbinds) {
-        if let Some(told) = told.get_mut(set) {
-            told.hear(field, varbind.value);
+        if let Some(values) = values.get_mut(set) {
+            values.take(field, varbind.value);
         }
     }
-    let mut of = |set: usize| std::mem::take(told.get_mut(set)?).identity(SETS.get(set)?.name);
+    let mut of = |set: usize| std::mem::take(values.get_mut(set)?).identity(SETS.get(set)?.name);
     own.into_iter().chain(0..SETS.len()).find_map(&mut of)
 }
 
-/// The identity from what some objects of one set hold.
+/// Makes the identity from the values of some objects of one kind.
 pub(super) fn of_set<'a>(
     set: usize,
     fields: impl Iterator<Item = (Field, Varbind<'a>)>,
 ) -> Option<PhoneIdentity> {
-    let mut told = Told::default();
-    fields.for_each(|(field, varbind)| told.hear(field, varbind.value));
-    told.identity(SETS.get(set)?.name)
+    let mut values = Values::default();
+    fields.for_each(|(field, varbind)| values.take(field, varbind.value));
+    values.identity(SETS.get(set)?.name)
 }
 
-/// The extension as the vault writes it. It is taken whole or not at all: a repaired one would be
-/// somebody else's.
+/// Returns the extension as the vault writes it. It is taken whole or not at all: a repaired one
+/// would be another user's.
 fn extension(bytes: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(unpadded(bytes)).ok()?.trim_matches(' ');
     names::extension(text)
 }
 
-/// A text for people.
+/// Returns a text for people.
 fn text(bytes: &[u8]) -> Option<Box<str>> {
     let text = String::from_utf8_lossy(unpadded(bytes));
     let plain: String = text.chars().filter(|c| !is_unfit(*c)).take(TEXT_CHARS_MAX).collect();
     Some(plain.trim()).filter(|text| !text.is_empty()).map(Box::from)
 }
 
-/// What would confuse a reader: control characters, and those that turn the direction of writing.
+/// Returns whether a character would confuse a reader: a control character, or one that changes the
+/// direction of writing.
 fn is_unfit(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// A MAC address from its octets, or from its digits in any common spelling.
+/// Reads a MAC address from its octets, or from its digits in any common spelling.
 fn mac(bytes: &[u8]) -> Option<Box<str>> {
     let mut octets = [0; 6];
     if bytes.len() == octets.len() {
@@ -177,7 +178,7 @@ fn mac(bytes: &[u8]) -> Option<Box<str>> {
     (octets != [0; 6]).then(|| words.join(":").into())
 }
 
-/// What stands before the first NUL, with which some sets fill up their texts.
+/// Returns the bytes before the first NUL, with which some phones pad their texts.
 fn unpadded(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }

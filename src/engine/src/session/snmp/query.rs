@@ -1,6 +1,6 @@
-//! The questions to one phone: with each community, in each version, until one has the answer.
+//! The questions to one phone: with each community, in each version, until one is answered.
 //!
-//! Decides what is asked next; when that is sent, and again, is for [`super::SnmpClient`].
+//! Decides what to ask next; [`super::SnmpClient`] decides when to send it, and to repeat it.
 
 use std::net::SocketAddr;
 
@@ -13,23 +13,23 @@ use wire::time::{Duration, Instant};
 /// A phone that is being asked.
 #[derive(Debug)]
 pub(super) struct Query {
-    /// Each community in each version, in the order in which they are preferred.
+    /// Each community in each version, in order of preference.
     pub(super) attempts: Vec<Attempt>,
     /// Rounds of sending so far.
     pub(super) rounds: u32,
-    /// When it was asked for.
+    /// When the query began.
     pub(super) began: Instant,
-    /// The next round, or the end.
+    /// When the next round or the end is due.
     pub(super) deadline: Deadline,
-    /// How long the answer will be believed.
+    /// How long the answer will be cached.
     pub(super) cache: Duration,
     /// Why there may be no identity, as far as known.
     pub(super) trouble: IdentityError,
 }
 
 impl Query {
-    /// What may be sent in this round: the one that the phone answers to, as soon as there is one.
-    /// The first round is one datagram.
+    /// Returns what may be sent in this round: the attempt that the phone answers, once there is
+    /// one. The first round is one datagram.
     pub(super) fn to_send(&self) -> impl Iterator<Item = usize> + use<'_> {
         let is_open = |attempt: &Attempt| !attempt.is_over;
         let answered = self.attempts.iter().position(|own| is_open(own) && own.is_answered);
@@ -39,7 +39,7 @@ impl Query {
         meant.map(|(place, _)| place).take(if self.rounds <= 1 { 1 } else { usize::MAX })
     }
 
-    /// Which attempt a message from the phone answers.
+    /// Returns the attempt that a message from the phone answers.
     pub(super) fn answered_by(&self, message: &Message<'_>) -> Option<usize> {
         self.attempts.iter().position(|own| {
             !own.is_over
@@ -49,7 +49,7 @@ impl Query {
         })
     }
 
-    /// Gives up a community in both versions: they show the same objects.
+    /// Gives up a community in both versions, which have the same objects.
     pub(super) fn give_up(&mut self, community: &Community, trouble: IdentityError) {
         for attempt in self.attempts.iter_mut().filter(|own| own.community == *community) {
             attempt.is_over = true;
@@ -57,7 +57,7 @@ impl Query {
         self.trouble = trouble;
     }
 
-    /// Whether nothing is left to ask.
+    /// Returns whether nothing is left to ask.
     pub(super) fn is_exhausted(&self) -> bool {
         self.attempts.iter().all(|attempt| attempt.is_over)
     }
@@ -68,41 +68,41 @@ impl Query {
 pub(super) struct Attempt {
     pub(super) community: Community,
     pub(super) version: Version,
-    /// Of the question that stands.
+    /// The number of the current question.
     pub(super) request_id: i32,
     question: Question,
     /// Whether the phone has answered it once.
     pub(super) is_answered: bool,
     /// Whether it waits to be sent.
     pub(super) is_queued: bool,
-    /// Whether it can lead to nothing any more.
+    /// Whether it cannot succeed any more.
     pub(super) is_over: bool,
 }
 
-/// What is asked. In version 1 an object that is not there spoils the whole answer (RFC 1157,
-/// 4.1.2), so there the kinds of sets are gone through instead.
+/// The current question. In version 1 a missing object makes the whole answer an error (RFC 1157,
+/// 4.1.2), so the kinds of phones are tried one by one instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
-    /// The kind and all objects of all sets.
+    /// The kind, and all objects of all kinds.
     Everything,
     /// The kind.
     Kind,
-    /// Whether the phone has the model of this set.
+    /// Whether the phone has the model of this kind.
     Model { set: usize },
-    /// The objects of a set; `gone` has a bit for each that is not there.
+    /// The objects of a kind; `gone` has a bit for each missing one.
     Objects { set: usize, gone: u32 },
 }
 
-/// What an answer leads to.
+/// The result of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is no answer to what was asked.
+    /// It does not answer the question.
     Stray,
-    /// The next question stands, and is to be sent.
+    /// The next question is set, and is to be sent.
     Ask,
     /// The phone is known.
     Known(PhoneIdentity),
-    /// It will not be, in this way.
+    /// This attempt will not find it.
     GiveUp(IdentityError),
 }
 
@@ -123,7 +123,7 @@ impl Attempt {
         }
     }
 
-    /// The objects that are asked for, into `objects` in place of what it held.
+    /// Writes the requested objects into `objects`, replacing its content.
     pub(super) fn objects(&self, objects: &mut Vec<ObjectId>) {
         objects.clear();
         match self.question {
@@ -139,8 +139,8 @@ impl Attempt {
         }
     }
 
-    /// Hears an answer to what stands; `asked` are its objects.
-    pub(super) fn hear(&mut self, message: &Message<'_>, asked: &[ObjectId]) -> Step {
+    /// Takes an answer to the current question; `asked` are its objects.
+    pub(super) fn handle_answer(&mut self, message: &Message<'_>, asked: &[ObjectId]) -> Step {
         let varbinds = || message.varbinds.iter();
         let is_same = message.varbinds.count() == asked.len()
             && varbinds().zip(asked).all(|(varbind, object)| varbind.oid.is(object));
@@ -150,7 +150,7 @@ impl Attempt {
         self.is_answered = true;
         let identity = match (self.question, message.status) {
             (Question::Everything, Status::OK) => phone_identity::of_everything(varbinds()),
-            // It is too long for the phone, or has an object that it stumbles over.
+            // It is too long for the phone, or has an object that the phone cannot handle.
             (Question::Everything, _) => return self.ask(Question::Kind),
             (Question::Kind, Status::OK) => {
                 let kind =
@@ -180,7 +180,7 @@ impl Attempt {
         identity.map_or(Step::GiveUp(IdentityError::Stranger), Step::Known)
     }
 
-    /// Leaves out the object that spoils the answer.
+    /// Leaves out the object that causes the error.
     fn miss(&mut self, set: usize, gone: u32, message: &Message<'_>, status: Status) -> Step {
         let place = usize::try_from(message.error_index).unwrap_or(usize::MAX);
         let blamed = place.checked_sub(1).and_then(|place| left(set, gone).nth(place));
@@ -198,7 +198,7 @@ impl Attempt {
     }
 }
 
-/// The objects of a set that are not known to be missing, each with its place.
+/// Returns the objects of a kind that are not known to be missing, each with its index.
 fn left(set: usize, gone: u32) -> impl Iterator<Item = (usize, &'static (Field, ObjectId))> {
     let objects = SETS.get(set).map(|set: &Set| set.objects).unwrap_or_default();
     objects.iter().enumerate().filter(move |(bit, _)| gone & 1 << bit == 0)
@@ -209,12 +209,12 @@ fn model_of(set: usize) -> Option<ObjectId> {
     objects.find_map(|(field, object)| (field == Field::Model).then_some(object))
 }
 
-/// Where a phone is asked that has this address: its port is SNMP's.
+/// Returns where to ask a phone at this address: at SNMP's port.
 pub(super) fn agent(phone: SocketAddr, port: u16) -> SocketAddr {
     plain(SocketAddr::new(phone.ip(), port), scope(phone))
 }
 
-/// An address in the one spelling that is compared: a phone of IPv4 is one however it came.
+/// Returns an address in its one canonical form: an IPv4 phone is the same in either form.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     plain(address, scope(address))
 }
@@ -229,7 +229,7 @@ fn scope(address: SocketAddr) -> u32 {
 fn plain(address: SocketAddr, scope: u32) -> SocketAddr {
     let mut plain = SocketAddr::new(address.ip().to_canonical(), address.port());
     if let SocketAddr::V6(address) = &mut plain {
-        // Without it an address that is valid on one link alone cannot be reached.
+        // Without the scope, a link-local address cannot be reached.
         address.set_scope_id(scope);
     }
     plain

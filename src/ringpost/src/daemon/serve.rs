@@ -413,7 +413,7 @@ fn give_privileges_up(source: &Source, settings: Settings) -> Result<Settings, F
     source.load().map_err(|faults| Failure::from(faults).of(&format!("as user `{user}`")))
 }
 
-/// Binds the listener of [admin], if there is one.
+/// Binds the listener of `[admin]`, if there is one.
 fn bind_admin(
     settings: &Settings,
     inherited: &mut Inherited,

@@ -99,7 +99,7 @@ pub(crate) struct Authenticator {
 
 #[derive(Debug, Default)]
 struct State {
-    /// At most [`USERS_FILES_MAX`].
+    /// At most 32.
     users: Vec<UsersFile>,
     right: Remembered,
     wrong: Remembered,

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use wire::tftp::Options;
 
-use crate::raw::{Came, Phone};
+use crate::raw::{Phone, ServerPacket};
 use crate::server::{PATIENCE, Server, eventually};
 
 const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:@TLS\"\n";
@@ -247,7 +247,7 @@ fn a_reload_tells_what_changed_or_every_mistake_and_exits_by_it() {
         phone.read("nothere", Options { blksize: Some(1_400), ..Options::default() });
         phone.hear()
     };
-    assert!(matches!(phone(), Came::Error(..)), "it serves on");
+    assert!(matches!(phone(), ServerPacket::Error(..)), "it serves on");
     server.configure("blksize_max = 600\n");
     let back = said(&server.command("reload", b""));
     assert!(back.contains("[tftp] ports: \"single\" is now \"pool\"\n"), "{back}");
@@ -273,7 +273,7 @@ fn a_drain_lets_transfers_end_and_nobody_is_sent_there_meanwhile() {
     assert!(health(&server).starts_with("HTTP/1.1 200"));
     let mut phone = Phone::new(server.address());
     phone.read("file.bin", Options::default());
-    assert!(matches!(phone.hear(), Came::Data(1, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     std::thread::scope(|scope| {
         let drain = scope.spawn(|| server.command("drain", b""));
         eventually("it is said that it drains", || health(&server).starts_with("HTTP/1.1 503"));
@@ -307,7 +307,7 @@ fn places_are_told_as_the_limit_counts_them() {
     server.put("file.bin", &[7; 100_000]);
     let mut phone = Phone::new(server.address());
     phone.read("file.bin", Options::default());
-    assert!(matches!(phone.hear(), Came::Data(1, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     eventually("the place is told", || {
         said(&server.command("status", b"")).contains("places     1 of 5, and 0 requests wait")
     });

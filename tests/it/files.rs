@@ -7,7 +7,7 @@ use std::process::Command;
 
 use wire::tftp::Options;
 
-use crate::raw::{Came, Phone, fetch, size_of};
+use crate::raw::{Phone, ServerPacket, fetch, size_of};
 use crate::server::{Server, eventually};
 
 /// Large enough to be mapped if memory is short, and to be under way for long.
@@ -86,7 +86,7 @@ fn a_file_swapped_for_a_fifo_or_a_link_is_not_served_either() {
 fn half_way(server: &Server) -> Phone {
     let mut phone = Phone::new(server.address());
     phone.read("firmware.bin", Options::default());
-    assert!(matches!(phone.hear(), Came::Data(1, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     phone
 }
 

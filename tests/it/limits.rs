@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use wire::tftp::{Block, Control, ErrorCode, Options};
 
 use crate::files::{expect_honest, firmware, honest};
-use crate::raw::{Came, Phone, store};
+use crate::raw::{Phone, ServerPacket, store};
 use crate::server::{Server, eventually};
 
 const NONE: Options =
@@ -49,7 +49,7 @@ fn datagrams_that_mean_nothing_harm_nobody() {
         let mut phone = Phone::new(server.address());
         phone.ask(datagram);
         while let Some(came) = phone.hear_quickly() {
-            assert!(matches!(came, Came::Error(_)), "{came:?} in answer to {datagram:?}");
+            assert!(matches!(came, ServerPacket::Error(_)), "{came:?} in answer to {datagram:?}");
             assert!(!datagram.starts_with(&[0, 5]), "an ERROR is never answered");
         }
     }
@@ -61,7 +61,7 @@ fn garbage_behind_a_good_request_is_ignored() {
     let server = honest();
     let mut phone = Phone::new(server.address());
     phone.ask(b"\0\x01honest.cfg\0octet\0blksize\x001024\0\xde\xad\xbe\xef");
-    assert_eq!(phone.hear(), Came::OptionAck(Options { blksize: Some(1_024), ..NONE }));
+    assert_eq!(phone.hear(), ServerPacket::OptionAck(Options { blksize: Some(1_024), ..NONE }));
     phone.ack(0);
     assert_eq!(phone.take_rest(1, 1_024), Ok(b"SET HONEST 1\n".to_vec()));
 }
@@ -79,11 +79,11 @@ fn options_that_cannot_be_used_are_left_out() {
     for options in unusable {
         let mut phone = Phone::new(server.address());
         phone.read("honest.cfg", options);
-        assert_eq!(phone.hear(), Came::Data(1, b"SET HONEST 1\n".to_vec()), "{options:?}");
+        assert_eq!(phone.hear(), ServerPacket::Data(1, b"SET HONEST 1\n".to_vec()), "{options:?}");
     }
     let mut phone = Phone::new(server.address());
     phone.ask(b"\0\x01honest.cfg\0octet\0blksize\0-1\0windowsize\0x\0tsize\0\0");
-    assert_eq!(phone.hear(), Came::Data(1, b"SET HONEST 1\n".to_vec()));
+    assert_eq!(phone.hear(), ServerPacket::Data(1, b"SET HONEST 1\n".to_vec()));
 }
 
 #[test]
@@ -98,12 +98,12 @@ fn options_that_are_too_large_are_answered_with_less_or_not_at_all() {
         let mut phone = Phone::new(server.address());
         phone.read("honest.cfg", options);
         match phone.hear() {
-            Came::OptionAck(granted) => {
+            ServerPacket::OptionAck(granted) => {
                 assert!(granted.blksize.is_none_or(|bytes| bytes <= 1_468), "{granted:?}");
                 assert!(granted.windowsize.is_none_or(|blocks| blocks <= 64), "{granted:?}");
             }
-            Came::Data(block, _) => assert_eq!(block, 1),
-            other @ (Came::Ack(_) | Came::Error(_)) => panic!("{other:?}"),
+            ServerPacket::Data(block, _) => assert_eq!(block, 1),
+            other @ (ServerPacket::Ack(_) | ServerPacket::Error(_)) => panic!("{other:?}"),
         }
     }
 }
@@ -113,7 +113,7 @@ fn the_size_is_the_servers_to_tell() {
     let server = honest();
     let mut phone = Phone::new(server.address());
     phone.read("honest.cfg", Options { tsize: Some(999_999), ..NONE });
-    assert_eq!(phone.hear(), Came::OptionAck(Options { tsize: Some(13), ..NONE }));
+    assert_eq!(phone.hear(), ServerPacket::OptionAck(Options { tsize: Some(13), ..NONE }));
 }
 
 #[test]
@@ -122,14 +122,14 @@ fn an_upload_that_is_not_as_large_as_announced_is_not_stored() {
     for (announced, payload) in [(10, 100), (400, 100)] {
         let mut phone = Phone::new(server.address());
         phone.write(b"lie.up", Options { tsize: Some(announced), ..NONE });
-        assert!(matches!(phone.hear(), Came::OptionAck(_)));
+        assert!(matches!(phone.hear(), ServerPacket::OptionAck(_)));
         phone.data(1, &vec![b'x'; payload]);
-        assert!(matches!(phone.hear(), Came::Error(_)));
+        assert!(matches!(phone.hear(), ServerPacket::Error(_)));
         assert_eq!(server.uploaded("lie.up"), None);
     }
     let mut phone = Phone::new(server.address());
     phone.write(b"huge.up", Options { tsize: Some(5 << 20), ..NONE });
-    assert!(matches!(phone.hear(), Came::Error(_)), "more than its rule allows");
+    assert!(matches!(phone.hear(), ServerPacket::Error(_)), "more than its rule allows");
     expect_honest(&server);
 }
 
@@ -147,11 +147,11 @@ fn acknowledgements_of_blocks_never_sent_move_nothing() {
     server.put("firmware.bin", &firmware());
     let mut phone = Phone::new(server.address());
     phone.read("firmware.bin", NONE);
-    assert!(matches!(phone.hear(), Came::Data(1, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     for block in [2, 500, 32_768, 65_535] {
         phone.ack(block);
     }
-    assert!(!matches!(phone.hear_quickly(), Some(Came::Data(2.., _))));
+    assert!(!matches!(phone.hear_quickly(), Some(ServerPacket::Data(2.., _))));
     phone.ack(1);
     let rest = phone.take_rest(2, 512).unwrap();
     assert!(rest == firmware()[512..]);
@@ -163,14 +163,17 @@ fn a_doubled_acknowledgement_brings_no_second_block() {
     server.put("firmware.bin", &firmware());
     let mut phone = Phone::new(server.address());
     phone.read("firmware.bin", NONE);
-    assert!(matches!(phone.hear(), Came::Data(1, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     for block in 1..100 {
         phone.ack(block);
         phone.ack(block);
-        assert!(matches!(phone.hear(), Came::Data(next, _) if next == block + 1));
+        assert!(matches!(phone.hear(), ServerPacket::Data(next, _) if next == block + 1));
     }
     let resent = phone.hear_quickly();
-    assert!(resent.is_none_or(|came| matches!(came, Came::Data(100, _))), "RFC 1123, 4.2.3.1");
+    assert!(
+        resent.is_none_or(|came| matches!(came, ServerPacket::Data(100, _))),
+        "RFC 1123, 4.2.3.1"
+    );
 }
 
 #[test]
@@ -179,7 +182,7 @@ fn a_stranger_is_told_off_and_the_transfer_goes_on() {
     server.put("firmware.bin", &firmware());
     let mut phone = Phone::new(server.address());
     phone.read("firmware.bin", NONE);
-    assert!(matches!(phone.hear(), Came::Data(1, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     let mut stranger = Phone::new(phone.peer);
     for packet in [
         Control::ack(Block(1)).as_bytes(),
@@ -188,7 +191,7 @@ fn a_stranger_is_told_off_and_the_transfer_goes_on() {
     ] {
         stranger.ask(packet);
         let told = stranger.hear_quickly();
-        let unknown_tid = Some(Came::Error(ErrorCode::UNKNOWN_TID.0));
+        let unknown_tid = Some(ServerPacket::Error(ErrorCode::UNKNOWN_TID.0));
         assert!(told == unknown_tid || (told.is_none() && packet[1] == 5), "{told:?}");
     }
     phone.ack(1);
@@ -201,7 +204,7 @@ fn data_sent_to_a_reader_harms_nobody_else() {
     server.put("firmware.bin", &firmware());
     let mut phone = Phone::new(server.address());
     phone.read("firmware.bin", NONE);
-    assert!(matches!(phone.hear(), Came::Data(1, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     phone.data(1, b"what is this");
     phone.send(b"\0\x06blksize\x001024\0");
     phone.send(b"\0\x07");
@@ -217,10 +220,10 @@ fn a_request_that_is_repeated_at_once_is_served_once() {
     for _ in 0..3 {
         phone.read("firmware.bin", NONE);
     }
-    assert!(matches!(phone.hear(), Came::Data(1, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     let first = phone.peer;
     phone.ack(1);
-    assert!(matches!(phone.hear(), Came::Data(2, _)));
+    assert!(matches!(phone.hear(), ServerPacket::Data(2, _)));
     assert_eq!(phone.peer, first);
 }
 
@@ -254,16 +257,16 @@ fn names_that_lead_elsewhere_are_neither_read_nor_written() {
         let mut phone = Phone::new(server.address());
         phone.write(name, NONE);
         let answer = phone.hear();
-        assert!(matches!(answer, Came::Error(_)), "{:?}: {answer:?}", name.escape_ascii());
+        assert!(matches!(answer, ServerPacket::Error(_)), "{:?}: {answer:?}", name.escape_ascii());
         let mut phone = Phone::new(server.address());
         phone.read(&String::from_utf8_lossy(name), NONE);
         let answer = phone.hear();
-        assert!(matches!(answer, Came::Error(_)), "{:?}: {answer:?}", name.escape_ascii());
+        assert!(matches!(answer, ServerPacket::Error(_)), "{:?}: {answer:?}", name.escape_ascii());
     }
     // A NUL ends the name; what follows is not a valid mode.
     let mut phone = Phone::new(server.address());
     phone.write(b"x.up\0/../../secret", NONE);
-    assert!(matches!(phone.hear(), Came::Error(_)));
+    assert!(matches!(phone.hear(), ServerPacket::Error(_)));
     assert_eq!(fs::read_dir(server.path("uploads")).unwrap().count(), 0);
     assert_eq!(fs::read(server.path("secret")).unwrap(), b"secret");
     expect_honest(&server);
@@ -307,9 +310,12 @@ fn options_beyond_the_eighth_are_not_read() {
         let mut phone = Phone::new(server.address());
         phone.ask(&request);
         match phone.hear() {
-            Came::OptionAck(options) => assert_eq!(options.blksize, granted),
-            other @ (Came::Data(..) | Came::Ack(_) | Came::Error(_)) => {
-                assert!(matches!(other, Came::Data(1, _)) && granted.is_none(), "{other:?}");
+            ServerPacket::OptionAck(options) => assert_eq!(options.blksize, granted),
+            other @ (ServerPacket::Data(..) | ServerPacket::Ack(_) | ServerPacket::Error(_)) => {
+                assert!(
+                    matches!(other, ServerPacket::Data(1, _)) && granted.is_none(),
+                    "{other:?}"
+                );
             }
         }
     }

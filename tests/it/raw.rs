@@ -12,7 +12,7 @@ pub(crate) const QUIET: Duration = Duration::from_millis(300);
 
 /// A parsed packet of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(crate) enum ServerPacket {
     Data(u16, Vec<u8>),
     Ack(u16),
     OptionAck(Options),
@@ -68,25 +68,25 @@ impl Phone {
     }
 
     /// Receives the next answer; fails without one.
-    pub(crate) fn hear(&mut self) -> Came {
+    pub(crate) fn hear(&mut self) -> ServerPacket {
         self.listen(PATIENCE).expect("an answer")
     }
 
     /// Receives the next answer, if there is one within a moment.
-    pub(crate) fn hear_quickly(&mut self) -> Option<Came> {
+    pub(crate) fn hear_quickly(&mut self) -> Option<ServerPacket> {
         self.listen(QUIET)
     }
 
-    fn listen(&mut self, patience: Duration) -> Option<Came> {
+    fn listen(&mut self, patience: Duration) -> Option<ServerPacket> {
         self.socket.set_read_timeout(Some(patience)).unwrap();
         let mut buffer = vec![0; 65_536];
         let (bytes, from) = self.socket.recv_from(&mut buffer).ok()?;
         self.peer = from;
         Some(match tftp::parse(&buffer[..bytes]).expect("a TFTP packet") {
-            Packet::Data { block, payload } => Came::Data(block.0, payload.to_vec()),
-            Packet::Ack(block) => Came::Ack(block.0),
-            Packet::OptionAck(options) => Came::OptionAck(options),
-            Packet::Error { code, .. } => Came::Error(code.0),
+            Packet::Data { block, payload } => ServerPacket::Data(block.0, payload.to_vec()),
+            Packet::Ack(block) => ServerPacket::Ack(block.0),
+            Packet::OptionAck(options) => ServerPacket::OptionAck(options),
+            Packet::Error { code, .. } => ServerPacket::Error(code.0),
             Packet::ReadRequest(_) | Packet::WriteRequest(_) => panic!("a server that asks"),
         })
     }
@@ -96,7 +96,7 @@ impl Phone {
         let mut file = Vec::new();
         loop {
             match self.hear() {
-                Came::Data(block, payload) if block == next => {
+                ServerPacket::Data(block, payload) if block == next => {
                     file.extend_from_slice(&payload);
                     self.ack(block);
                     next = next.wrapping_add(1);
@@ -105,9 +105,11 @@ impl Phone {
                     }
                 }
                 // Repeated, because the test host is busy.
-                Came::Data(block, _) => self.ack(block),
-                Came::Error(code) => return Err(code),
-                other @ (Came::Ack(_) | Came::OptionAck(_)) => panic!("{other:?} in a read"),
+                ServerPacket::Data(block, _) => self.ack(block),
+                ServerPacket::Error(code) => return Err(code),
+                other @ (ServerPacket::Ack(_) | ServerPacket::OptionAck(_)) => {
+                    panic!("{other:?} in a read")
+                }
             }
         }
     }
@@ -125,9 +127,11 @@ pub(crate) fn size_of(server: SocketAddr, name: &str) -> Result<u64, u16> {
     let mut phone = Phone::new(server);
     phone.read(name, Options { tsize: Some(0), ..Options::default() });
     let size = match phone.hear() {
-        Came::OptionAck(options) => Ok(options.tsize.expect("a size")),
-        Came::Error(code) => return Err(code),
-        other @ (Came::Data(..) | Came::Ack(_)) => panic!("{other:?} in place of a size"),
+        ServerPacket::OptionAck(options) => Ok(options.tsize.expect("a size")),
+        ServerPacket::Error(code) => return Err(code),
+        other @ (ServerPacket::Data(..) | ServerPacket::Ack(_)) => {
+            panic!("{other:?} in place of a size")
+        }
     };
     phone.error(ErrorCode::OPTIONS);
     size
@@ -144,10 +148,12 @@ pub(crate) fn store(server: SocketAddr, name: &str, bytes: &[u8]) -> Result<(), 
     let mut next = 0;
     loop {
         match phone.hear() {
-            Came::Ack(block) if block == next => {}
-            Came::Ack(_) => continue,
-            Came::Error(code) => return Err(code),
-            other @ (Came::Data(..) | Came::OptionAck(_)) => panic!("{other:?} in a write"),
+            ServerPacket::Ack(block) if block == next => {}
+            ServerPacket::Ack(_) => continue,
+            ServerPacket::Error(code) => return Err(code),
+            other @ (ServerPacket::Data(..) | ServerPacket::OptionAck(_)) => {
+                panic!("{other:?} in a write")
+            }
         }
         let Some(payload) = blocks.get(usize::from(next)) else { return Ok(()) };
         next += 1;

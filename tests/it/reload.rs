@@ -4,7 +4,7 @@ use std::fs;
 
 use wire::tftp::Options;
 
-use crate::raw::{Came, Phone, fetch, size_of};
+use crate::raw::{Phone, ServerPacket, fetch, size_of};
 use crate::server::{Server, eventually};
 
 const TRANSFERS: usize = 8;
@@ -18,7 +18,7 @@ fn begin(server: &Server) -> Vec<Phone> {
     let begin = |_| {
         let mut phone = Phone::new(server.address());
         phone.read("file.bin", Options::default());
-        assert!(matches!(phone.hear(), Came::Data(1, _)));
+        assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
         phone
     };
     (0..TRANSFERS).map(begin).collect()
@@ -43,7 +43,8 @@ fn a_reload_breaks_no_running_transfer() {
     eventually("the new limits hold for new transfers", || {
         let mut phone = Phone::new(server.address());
         phone.read("file.bin", asked);
-        phone.hear() == Came::OptionAck(Options { blksize: Some(1_024), ..Options::default() })
+        phone.hear()
+            == ServerPacket::OptionAck(Options { blksize: Some(1_024), ..Options::default() })
     });
 }
 
@@ -63,7 +64,8 @@ fn a_broken_configuration_changes_nothing_and_is_told() {
     eventually("a mended configuration is taken", || {
         let mut phone = Phone::new(server.address());
         phone.read("file.bin", Options { blksize: Some(1_400), ..Options::default() });
-        phone.hear() == Came::OptionAck(Options { blksize: Some(600), ..Options::default() })
+        phone.hear()
+            == ServerPacket::OptionAck(Options { blksize: Some(600), ..Options::default() })
     });
 }
 
@@ -76,7 +78,7 @@ fn a_stop_lets_running_transfers_end_and_begins_no_new_ones() {
     let mut late = Phone::new(server.address());
     eventually("new requests are not served any more", || {
         late.read("file.bin", Options::default());
-        !matches!(late.hear_quickly(), Some(Came::Data(..)))
+        !matches!(late.hear_quickly(), Some(ServerPacket::Data(..)))
     });
     assert!(server.runs(), "there are transfers yet to end");
     phones.into_iter().for_each(expect_whole);

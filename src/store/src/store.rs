@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::content::catalog_handle::{CatalogHandle, Placed};
 use crate::content::hasher::{DigestFigures, Hasher};
-use crate::content::loader::{Loader, LoaderConfig, LoaderFigures, Others};
+use crate::content::loader::{Loader, LoaderConfig, LoaderFigures, OtherRequests};
 use crate::files::thread::Files;
 use crate::offload::Threads;
 use crate::replies::{Replies, Workers};
@@ -173,7 +173,7 @@ impl Store {
         // Only the reading threads hold these ends, so that the threads behind them stop once all
         // of them have.
         let queues = Queues { writer: Sender::clone(&senders.writes), secrets };
-        let others: Others =
+        let others: OtherRequests =
             Arc::new(move |worker, ask| answer_other(&vault, &queues, worker, ask, now()));
         self.loader.start(threads, &asks, end, &others)
     }

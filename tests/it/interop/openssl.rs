@@ -61,10 +61,10 @@ impl Identity {
 }
 
 /// The properties of a connection: version, suite, whether it was resumed, the request.
-type Met = (&'static str, &'static str, bool, Vec<u8>);
+type ConnectionFacts = (&'static str, &'static str, bool, Vec<u8>);
 
 /// Answers each connection with so many bytes after its request's empty line.
-fn listen(terms: TlsTerms) -> (SocketAddr, Receiver<Option<Met>>) {
+fn listen(terms: TlsTerms) -> (SocketAddr, Receiver<Option<ConnectionFacts>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, told) = unbounded();
@@ -79,7 +79,7 @@ fn listen(terms: TlsTerms) -> (SocketAddr, Receiver<Option<Met>>) {
     (address, told)
 }
 
-fn answer(terms: &TlsTerms, mut socket: TcpStream) -> Option<Met> {
+fn answer(terms: &TlsTerms, mut socket: TcpStream) -> Option<ConnectionFacts> {
     let mut session = TlsSession::accept(terms).unwrap();
     let (mut asked, mut part) = (Vec::new(), [0; 4_096]);
     while !asked.ends_with(b"\n\n") {

@@ -14,7 +14,7 @@ use crate::observe::state::DaemonState;
 use engine::vault::request::VaultPolicy;
 use engine::vault::timestamp::Timestamp;
 use store::offload;
-use store::vault::archive_monthly::{self, Gathered};
+use store::vault::archive_monthly::{self, ArchiveReport};
 
 /// Interval between two looks at the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ fn is_due(now_s: u64, hour: u8, last_day: Option<u64>) -> bool {
     now_s % DAY_S / HOUR_S == u64::from(hour) && last_day != Some(now_s / DAY_S)
 }
 
-fn tell(vault: &VaultPolicy, gathered: &Gathered) {
+fn tell(vault: &VaultPolicy, gathered: &ArchiveReport) {
     for trouble in gathered.troubles.iter().take(TROUBLES_MAX) {
         tracing::error!("archive: {trouble}");
     }

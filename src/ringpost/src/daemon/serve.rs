@@ -40,7 +40,7 @@ use crate::observe::records::RecordWriter;
 use crate::observe::state::{DaemonState, DaemonStateParts, Listening, Reloaded};
 use crate::observe::store_metrics;
 use crate::sys::privileges;
-use crate::sys::signals::{self, Signal, Signalled, Waiting, Wake};
+use crate::sys::signals::{self, PendingSignals, Signal, SignalQueue, Wake};
 use crate::sys::socket_activation::Inherited;
 use crate::sys::systemd;
 use engine::metrics::Figure;
@@ -126,7 +126,7 @@ pub(crate) trait DataPath: Sized {
 pub(crate) fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     privileges::renounce();
     // From here on a signal waits until the daemon can handle it.
-    let signals = Signalled::listen(stops_at_hangup(source)).map_err(StartError::Thread)?;
+    let signals = SignalQueue::listen(stops_at_hangup(source)).map_err(StartError::Thread)?;
     let (source, made) = match source {
         Source::BuiltIn => {
             let made = sample::make(sample::DIR.as_ref())?;
@@ -172,7 +172,7 @@ struct Daemon<D> {
     /// The commands' requests.
     orders: Receiver<Order>,
     /// The signals' requests.
-    signals: Waiting,
+    signals: PendingSignals,
 }
 
 /// Why a daemon's run has ended.
@@ -189,7 +189,7 @@ impl<D: DataPath> Daemon<D> {
         source: &Source,
         mut settings: Settings,
         log: LogHandle,
-        signals: Waiting,
+        signals: PendingSignals,
     ) -> Result<Option<Self>, Failure> {
         let mut inherited = Inherited::from_environment();
         let workers = workers(&settings);
@@ -257,7 +257,7 @@ impl<D: DataPath> Daemon<D> {
     }
 
     /// Runs until a signal or a command requests a stop.
-    fn run(&mut self, signals: &Signalled) -> RunEnd {
+    fn run(&mut self, signals: &SignalQueue) -> RunEnd {
         systemd::ready();
         self.tick();
         loop {
@@ -365,7 +365,7 @@ impl<D: DataPath> Daemon<D> {
     }
 
     /// Lets running transfers end, up to `drain` or until a second signal, and exits.
-    fn stop(self, signals: &Signalled, end: RunEnd) {
+    fn stop(self, signals: &SignalQueue, end: RunEnd) {
         let drain = self.board.settings.load().drain;
         systemd::stopping(drain);
         self.board.note_draining(drain);

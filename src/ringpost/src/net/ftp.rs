@@ -37,7 +37,7 @@ const ROUNDS_MAX: usize = 16;
 /// Most strangers refused at a passive port in one turn.
 const STRANGERS_MAX: usize = 16;
 /// A passive port that awaits a data connection.
-struct Awaited {
+struct PassivePort {
     data: ConnectionId,
     socket: TcpListener,
 }
@@ -48,7 +48,7 @@ struct Ftp {
     /// The first token of the passive ports.
     tokens: usize,
     /// The passive ports, by the slot of their data connection.
-    doors: HashMap<u32, Awaited>,
+    doors: HashMap<u32, PassivePort>,
     /// Passive ports with events.
     knocked: Vec<u32>,
     passive_ports: RangeInclusive<u16>,
@@ -117,7 +117,7 @@ impl Service for Ftp {
     /// Receives data connections, new sessions, and data of existing sessions.
     fn receive(&mut self, turn: &mut TurnContext<'_>) {
         for row in std::mem::take(&mut self.knocked) {
-            self.let_in(row, turn);
+            self.accept_data(row, turn);
         }
         self.streams.receive(turn);
     }
@@ -193,7 +193,7 @@ impl Ftp {
             DataCommand::Await { data, control } => {
                 let at = self.streams.local_address(control);
                 let result = at.ok_or(DataFault::NoSocket);
-                let result = result.and_then(|at| self.await_at(data, at));
+                let result = result.and_then(|at| self.listen_passive(data, at));
                 self.streams.engine.handle_awaited(data, result, turn);
             }
             DataCommand::Dial { data, control, to } => {
@@ -218,7 +218,11 @@ impl Ftp {
     }
 
     /// Listens at a free port of the range, from a random one on, so that it cannot be guessed.
-    fn await_at(&mut self, data: ConnectionId, local: SocketAddr) -> Result<SocketAddr, DataFault> {
+    fn listen_passive(
+        &mut self,
+        data: ConnectionId,
+        local: SocketAddr,
+    ) -> Result<SocketAddr, DataFault> {
         let (low, high) = (*self.passive_ports.start(), *self.passive_ports.end());
         let count = u64::from(high - low) + 1;
         let mut seed = [0; 8];
@@ -234,7 +238,7 @@ impl Ftp {
                     let token = Token(self.tokens + TOKENS_MAX + data.row as usize);
                     let watched = self.registry.register(&mut socket, token, Interest::READABLE);
                     watched.map_err(|_| DataFault::NoSocket)?;
-                    self.doors.insert(data.row, Awaited { data, socket });
+                    self.doors.insert(data.row, PassivePort { data, socket });
                     return Ok(at);
                 }
                 Err(fault) if fault.kind() == io::ErrorKind::AddrInUse => {}
@@ -245,7 +249,7 @@ impl Ftp {
     }
 
     /// Accepts the connection of the session's client, and closes the port.
-    fn let_in(&mut self, row: u32, turn: &mut TurnContext<'_>) {
+    fn accept_data(&mut self, row: u32, turn: &mut TurnContext<'_>) {
         for _ in 0..STRANGERS_MAX {
             let Some(door) = self.doors.get(&row) else { return };
             let data = door.data;

@@ -206,9 +206,9 @@ impl Worker {
         for answer in self.answers.try_iter().take(ANSWERS_MAX) {
             self.services.owner_of(answer.ticket().owner).handle_answer(answer, &mut turn);
         }
-        deal_slots(&mut self.services, &mut turn);
+        notify_slots(&mut self.services, &mut turn);
         self.services.each().for_each(|service| service.handle_timeout(&mut turn));
-        deal_identities(&mut self.services, &mut turn);
+        notify_identities(&mut self.services, &mut turn);
         self.services.each().for_each(|service| service.send(&mut turn));
         for service in self.services.each() {
             service.forward_requests(&self.store, self.number, &mut turn);
@@ -276,7 +276,7 @@ impl Worker {
 }
 
 /// Notifies the requests that were granted a session slot, or waited in vain.
-fn deal_slots(services: &mut Services, turn: &mut TurnContext<'_>) {
+fn notify_slots(services: &mut Services, turn: &mut TurnContext<'_>) {
     while let Some(ticket) = turn.admission.slots.poll_expired(turn.now) {
         services.owner_of(ticket.owner).handle_expired(ticket, turn);
     }
@@ -286,7 +286,7 @@ fn deal_slots(services: &mut Services, turn: &mut TurnContext<'_>) {
 }
 
 /// Passes the phones' answers about their users to every service.
-fn deal_identities(services: &mut Services, turn: &mut TurnContext<'_>) {
+fn notify_identities(services: &mut Services, turn: &mut TurnContext<'_>) {
     while let Some((phone, identity)) = turn.snmp.poll_answer() {
         services.each().for_each(|service| service.handle_identity(phone, &identity, turn));
     }

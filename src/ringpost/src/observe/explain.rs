@@ -198,7 +198,7 @@ impl Trace for Recorder<'_> {
 }
 
 /// The decision's keyword, and what the phone gets.
-struct Decided {
+struct ExplainedDecision {
     read: &'static str,
     upload: &'static str,
     delete: &'static str,
@@ -219,9 +219,14 @@ impl Walk<'_> {
         door.preface(self.settings, &mut told);
         let decided = match door.admits_phones(self.settings) {
             true => self.decide(door.resource(self.question.asked), &mut told),
-            false => Decided { read: "refuse", upload: "refuse", delete: "refuse", served: None },
+            false => ExplainedDecision {
+                read: "refuse",
+                upload: "refuse",
+                delete: "refuse",
+                served: None,
+            },
         };
-        let Decided { read, upload, delete, served } = decided;
+        let ExplainedDecision { read, upload, delete, served } = decided;
         told.tell("served", served.as_deref().unwrap_or("nothing"));
         ListenerExplained {
             listener: door.to_string(),
@@ -233,7 +238,7 @@ impl Walk<'_> {
         }
     }
 
-    fn decide(&self, resource: Resource<'_>, told: &mut Recorder<'_>) -> Decided {
+    fn decide(&self, resource: Resource<'_>, told: &mut Recorder<'_>) -> ExplainedDecision {
         let client = self.question.client;
         let request = Request { client, resource, operation: Operation::Read, proven: None };
         let decision = policy::resolve(&request, self.snapshot, told);
@@ -246,7 +251,7 @@ impl Walk<'_> {
             true => (self.upload(&request, told), self.delete(&request, told)),
             false => ("refuse", "refuse"),
         };
-        Decided { read: decision.action.word(), upload, delete, served }
+        ExplainedDecision { read: decision.action.word(), upload, delete, served }
     }
 
     /// Explains what a phone gets if it sends the password that a row requires.

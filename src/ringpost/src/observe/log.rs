@@ -69,7 +69,7 @@ impl LogHandle {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = log.file.is_none() && io::stderr().is_terminal() && !plain;
         let lines = fmt::layer().with_ansi(colours);
-        let lines = lines.with_target(false).with_writer(Prioritised(output.clone()));
+        let lines = lines.with_target(false).with_writer(PriorityOutput(output.clone()));
         let lines = match log.format {
             LogFormat::Text => lines.with_timer(LineTime(output.clone())).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -144,9 +144,9 @@ impl FormatTime for LineTime {
 }
 
 /// Writes each line with the priority of its level, for the journal.
-struct Prioritised(Output);
+struct PriorityOutput(Output);
 
-impl<'a> MakeWriter<'a> for Prioritised {
+impl<'a> MakeWriter<'a> for PriorityOutput {
     type Writer = PriorityWriter;
 
     fn make_writer(&'a self) -> PriorityWriter {
@@ -199,7 +199,7 @@ impl Write for Output {
 
 enum Sink {
     Stderr(StderrLines),
-    File(Rotating),
+    File(RotatingFile),
 }
 
 impl Default for Sink {
@@ -212,7 +212,7 @@ impl Sink {
     fn new(log: &Log) -> Self {
         match &log.file {
             None => Sink::default(),
-            Some(path) => Sink::File(Rotating::new(path, log)),
+            Some(path) => Sink::File(RotatingFile::new(path, log)),
         }
     }
 
@@ -236,7 +236,7 @@ impl Sink {
 }
 
 /// A file that is replaced at a size or an age; `x.log` becomes `x.log.1`, and so on.
-struct Rotating {
+struct RotatingFile {
     path: PathBuf,
     bytes_max: u64,
     files_max: usize,
@@ -254,9 +254,9 @@ struct Open {
     lines: WholeLines,
 }
 
-impl Rotating {
+impl RotatingFile {
     fn new(path: &Path, log: &Log) -> Self {
-        Rotating {
+        RotatingFile {
             path: path.to_owned(),
             bytes_max: log.file_bytes_max,
             files_max: log.files_max,
@@ -365,7 +365,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt as _;
 
-    fn log(path: &Path, file_bytes_max: u64, age_max: Duration) -> Rotating {
+    fn log(path: &Path, file_bytes_max: u64, age_max: Duration) -> RotatingFile {
         let log = Log {
             format: LogFormat::Text,
             file: None,
@@ -374,7 +374,7 @@ mod tests {
             age_max,
             level: tracing::Level::INFO,
         };
-        Rotating::new(path, &log)
+        RotatingFile::new(path, &log)
     }
 
     fn read(path: &Path, end: &str) -> Option<String> {

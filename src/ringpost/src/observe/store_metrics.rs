@@ -116,7 +116,7 @@ pub(crate) fn warnings(figures: &[Figure]) -> Vec<String> {
 mod tests {
     use super::*;
     use engine::metrics::Counters;
-    use store::vault::Fill;
+    use store::vault::VaultUsage;
 
     #[test]
     fn a_vault_that_is_nearly_full_is_told_of_before_it_is() {
@@ -143,7 +143,14 @@ mod tests {
             forgotten: 14,
             pruned: 15,
             failed: 16,
-            fill: Fill { bytes: 17, bytes_max: 18, left: 19, full: 20, reserved: 21, too_much: 22 },
+            fill: VaultUsage {
+                bytes: 17,
+                bytes_max: 18,
+                left: 19,
+                full: 20,
+                reserved: 21,
+                too_much: 22,
+            },
             cut_bytes: 23,
             clock_leaps: 24,
             secrets,

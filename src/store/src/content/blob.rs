@@ -24,7 +24,7 @@ pub(super) const SEALED_BYTES_MIN: u64 = 24 << 10;
 
 /// Memory whose bytes and length can no longer change.
 #[derive(Debug)]
-struct Sealed {
+struct SealedMemory {
     /// Maps all of `file` read-only.
     mapping: memmap2::Mmap,
     /// For sendfile.
@@ -33,7 +33,7 @@ struct Sealed {
 
 // SAFETY: the mapping lives as long as the value, and the file's seals prevent every process from
 // writing to it and from shortening it.
-unsafe impl Storage for Sealed {
+unsafe impl Storage for SealedMemory {
     fn bytes(&self) -> usize {
         self.mapping.len()
     }
@@ -49,7 +49,7 @@ unsafe impl Storage for Sealed {
 
 /// A file on a disk, which other processes may change or shorten.
 #[derive(Debug)]
-struct Mapped {
+struct MappedFile {
     mapping: memmap2::MmapRaw,
     /// Open as long as the mapping, for metadata and sendfile.
     file: File,
@@ -60,7 +60,7 @@ struct Mapped {
 
 // SAFETY: mapping and tail live as long as the value. If the file is cut short, the kernel answers
 // with EFAULT; the bytes are lent to no one else.
-unsafe impl Storage for Mapped {
+unsafe impl Storage for MappedFile {
     fn bytes(&self) -> usize {
         self.mapping.len()
     }
@@ -121,7 +121,7 @@ impl BlobExt for Blob {
         // file's seals prevent every process, this one included, from writing to it or shortening
         // it.
         let mapping = unsafe { options.map_copy_read_only(&file) }?;
-        Ok(Blob::stored(Box::new(Sealed { mapping, file }), version))
+        Ok(Blob::stored(Box::new(SealedMemory { mapping, file }), version))
     }
 
     fn map(file: File, version: Version) -> io::Result<Self> {
@@ -131,7 +131,7 @@ impl BlobExt for Blob {
         let mut tail = vec![0; bytes.min(TAIL_BYTES)].into_boxed_slice();
         let tail_at = version.bytes - tail.len() as u64;
         read_exact_at(&file, &mut tail, tail_at)?;
-        Ok(Blob::stored(Box::new(Mapped { mapping, file, tail }), version))
+        Ok(Blob::stored(Box::new(MappedFile { mapping, file, tail }), version))
     }
 
     fn read(&self, offset: u64, bytes: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
@@ -149,7 +149,7 @@ impl BlobExt for Blob {
     fn verify(&self) -> bool {
         let unchanged = match as_mapped(self) {
             None => true,
-            Some(Mapped { file, .. }) => {
+            Some(MappedFile { file, .. }) => {
                 let now = file.metadata().map(|meta| Version::of(&meta));
                 !self.is_stale() && now.is_ok_and(|now| now.has_same_bytes(&self.version()))
             }
@@ -162,13 +162,13 @@ impl BlobExt for Blob {
 
     fn file(&self) -> Option<&File> {
         let storage: &dyn Any = self.storage()?;
-        let sealed = storage.downcast_ref().map(|Sealed { file, .. }| file);
+        let sealed = storage.downcast_ref().map(|SealedMemory { file, .. }| file);
         sealed.or_else(|| as_mapped(self).map(|mapped| &mapped.file))
     }
 }
 
 /// Returns the mapping, or `None` if the bytes are on the heap or sealed.
-fn as_mapped(blob: &Blob) -> Option<&Mapped> {
+fn as_mapped(blob: &Blob) -> Option<&MappedFile> {
     let storage: &dyn Any = blob.storage()?;
     storage.downcast_ref()
 }

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::blob::BlobExt as _;
 use super::load::read_part;
-use super::loader::{Job, Loader, Others, Waiting};
+use super::loader::{Job, Loader, OtherRequests, Waiting};
 use super::memory::Key;
 use crate::offload;
 use engine::catalog::OpenError;
@@ -152,7 +152,7 @@ impl Loader {
         self: &Arc<Self>,
         end: &Receiver<()>,
         asks: &Receiver<(usize, Ask)>,
-        others: &Others,
+        others: &OtherRequests,
     ) {
         let (mut spares, mut told_at) = (0, None::<Instant>);
         while end.recv_timeout(DISK_CHECK) == Err(RecvTimeoutError::Timeout) {

@@ -22,7 +22,7 @@ pub(super) struct FsWatcher {
     /// Whether some directory is not watched, so that only a scan finds its changes.
     pub(super) misses_changes: bool,
     /// Whether the log already says so.
-    is_told: bool,
+    is_logged: bool,
     events: Sender<FsEvent>,
     lost: Arc<AtomicBool>,
 }
@@ -31,8 +31,14 @@ impl FsWatcher {
     pub(super) fn new(path: &Path, events: &Sender<FsEvent>, lost: &Arc<AtomicBool>) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let (events, lost) = (events.clone(), Arc::clone(lost));
-        let mut watching =
-            FsWatcher { path, watcher: None, misses_changes: false, is_told: false, events, lost };
+        let mut watching = FsWatcher {
+            path,
+            watcher: None,
+            misses_changes: false,
+            is_logged: false,
+            events,
+            lost,
+        };
         watching.restart();
         watching
     }
@@ -80,12 +86,12 @@ impl FsWatcher {
     }
 
     fn note_missing(&mut self, why: &str) {
-        if !self.is_told {
+        if !self.is_logged {
             let (root, every) = (self.path.display(), UNWATCHED_RESCAN.as_secs());
             tracing::warn!("changes under {root} are only found every {every} s: {why}");
         }
         self.misses_changes = true;
-        self.is_told = true;
+        self.is_logged = true;
     }
 
     /// Begins a scan that watches every directory again: what could not be watched may have
@@ -96,7 +102,7 @@ impl FsWatcher {
 
     /// Ends that scan.
     pub(super) fn end(&mut self) {
-        self.is_told &= self.misses_changes;
+        self.is_logged &= self.misses_changes;
     }
 }
 

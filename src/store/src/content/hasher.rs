@@ -49,20 +49,20 @@ const RECORD_BYTES: usize = 16 + 16 + 8;
 const STALE_MAX: usize = 10_000;
 
 /// A file that is sent. Weak, so that the queue keeps no bytes in memory.
-type Wanted = (Weak<Entry>, Weak<Blob>);
+type HashRequest = (Weak<Entry>, Weak<Blob>);
 
 /// The known digests of files.
 #[derive(Debug, Default)]
 pub struct Digests {
-    known: Mutex<Known>,
-    wanted: Mutex<Option<Sender<Wanted>>>,
+    known: Mutex<KnownDigests>,
+    wanted: Mutex<Option<Sender<HashRequest>>>,
     hashed: AtomicU64,
     hashed_bytes: AtomicU64,
     refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownDigests {
     digests: HashMap<[u8; 16], Digest>,
     /// Receives each new record; `None` if nothing outlives the process.
     file: Option<File>,
@@ -120,7 +120,7 @@ impl Digests {
         let file = File::options().append(true).create(true).open(&path)?;
         // Drops a record that a crash cut short, and all bytes behind it.
         file.set_len(whole)?;
-        let known = Known { digests, file: Some(file), path };
+        let known = KnownDigests { digests, file: Some(file), path };
         Ok(Digests { known: Mutex::new(known), ..Digests::default() })
     }
 
@@ -134,7 +134,7 @@ impl Digests {
     }
 
     /// Has the bytes of a file that is sent hashed soon, unless they are known.
-    pub fn want(&self, entry: &Arc<Entry>, blob: &Arc<Blob>) {
+    pub fn enqueue(&self, entry: &Arc<Entry>, blob: &Arc<Blob>) {
         if blob.version().digest.is_some() {
             return;
         }
@@ -198,7 +198,7 @@ impl Digests {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownDigests> {
         self.known.lock()
     }
 }
@@ -268,7 +268,7 @@ impl Hasher {
         digests: Arc<Digests>,
         published: Arc<CatalogHandle>,
     ) -> io::Result<Hasher> {
-        let (sender, wanted) = bounded::<Wanted>(WANTED_MAX);
+        let (sender, wanted) = bounded::<HashRequest>(WANTED_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let work = Work {
             digests: Arc::clone(&digests),
@@ -300,7 +300,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, wanted: &Receiver<Wanted>) {
+    fn run(mut self, wanted: &Receiver<HashRequest>) {
         let mut looked: Option<(Instant, Arc<Catalog>)> = None;
         let mut waiting: Vec<Arc<Entry>> = Vec::new();
         // Whether some file had been changed a moment ago.

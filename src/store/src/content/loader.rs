@@ -59,7 +59,7 @@ pub(super) enum Job {
 
 /// Answers the requests that are not for a file of the catalog. Returns `None` if another thread
 /// answers.
-pub(crate) type Others = Arc<dyn Fn(usize, Ask) -> Option<Answer> + Send + Sync>;
+pub(crate) type OtherRequests = Arc<dyn Fn(usize, Ask) -> Option<Answer> + Send + Sync>;
 
 /// The state that the reading threads share.
 pub(crate) struct Loader {
@@ -128,7 +128,7 @@ impl Loader {
         threads: &mut Threads,
         asks: &Receiver<(usize, Ask)>,
         end: Receiver<()>,
-        others: &Others,
+        others: &OtherRequests,
     ) -> io::Result<()> {
         // One more than may wait for one disk.
         for number in 0..=self.config.threads.max(1) {
@@ -155,7 +155,7 @@ impl Loader {
         }
     }
 
-    pub(super) fn run(&self, asks: &Receiver<(usize, Ask)>, others: &Others) {
+    pub(super) fn run(&self, asks: &Receiver<(usize, Ask)>, others: &OtherRequests) {
         loop {
             while let Some(load) = self.take_due() {
                 self.queue(load);
@@ -171,7 +171,7 @@ impl Loader {
         }
     }
 
-    fn handle(&self, worker: usize, ask: Ask, others: &Others) {
+    fn handle(&self, worker: usize, ask: Ask, others: &OtherRequests) {
         match ask {
             Ask::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
             Ask::Verify { ref blob, .. } | Ask::Read { ref blob, .. } => {
@@ -220,7 +220,7 @@ impl Loader {
     fn identify(&self, entry: &Arc<Entry>, blob: &Arc<Blob>) {
         let (digests, version) = (self.published.digests(), blob.version());
         let Some(digest) = version.digest.or_else(|| digests.find(&version)) else {
-            return digests.want(entry, blob);
+            return digests.enqueue(entry, blob);
         };
         blob.learn(digest);
         if entry.version == version {

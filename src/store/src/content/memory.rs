@@ -33,7 +33,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Memory {
     limits: Limits,
-    kept: HashMap<Key, Kept>,
+    kept: HashMap<Key, KeptBlob>,
     heap_bytes: u64,
     sealed_files: usize,
     mapped_files: usize,
@@ -45,7 +45,7 @@ pub(super) struct Memory {
 const SWEEP_MIN: usize = 64;
 
 #[derive(Debug)]
-struct Kept {
+struct KeptBlob {
     /// Weak, so that an entry that leaves the catalog frees its bytes. Its address stays taken
     /// while this exists, so the key stays unique.
     entry: Weak<Entry>,
@@ -114,7 +114,7 @@ impl Memory {
         self.take_off(key);
         entry.keep(form, Some(Arc::clone(blob)));
         let (is_sealed, is_mapped) = (blob.is_sealed(), blob.is_mapped());
-        let kept = Kept { entry: Arc::downgrade(entry), heap_bytes, is_sealed, is_mapped };
+        let kept = KeptBlob { entry: Arc::downgrade(entry), heap_bytes, is_sealed, is_mapped };
         self.heap_bytes += heap_bytes;
         self.sealed_files += usize::from(is_sealed);
         self.mapped_files += usize::from(is_mapped);
@@ -183,7 +183,7 @@ impl Memory {
         }
     }
 
-    fn take_off(&mut self, key: Key) -> Option<Kept> {
+    fn take_off(&mut self, key: Key) -> Option<KeptBlob> {
         let kept = self.kept.remove(&key)?;
         self.heap_bytes -= kept.heap_bytes;
         self.sealed_files -= usize::from(kept.is_sealed);
@@ -207,7 +207,7 @@ impl Memory {
     }
 }
 
-impl Kept {
+impl KeptBlob {
     fn used_at(&self, form: Form) -> Instant {
         let blob = self.entry.upgrade().and_then(|entry| entry.kept(form));
         blob.map_or(Instant::START, |blob| blob.used_at())

@@ -30,7 +30,7 @@ pub(crate) struct RootDir {
     path: PathBuf,
     identity: (u64, u64),
     /// When the log last mentioned a failing disk, in seconds since 1970.
-    told_at_s: AtomicU64,
+    logged_at_s: AtomicU64,
 }
 
 /// Returns the directory that a file is opened beneath, or `None` if a test made the entry up.
@@ -53,7 +53,7 @@ impl RootDir {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         let identity = version_of(&dir.dir_metadata()?).file;
-        Ok(RootDir { dir, path: path.to_path_buf(), identity, told_at_s: AtomicU64::new(0) })
+        Ok(RootDir { dir, path: path.to_path_buf(), identity, logged_at_s: AtomicU64::new(0) })
     }
 
     /// Returns the path that it was opened at.
@@ -217,7 +217,7 @@ impl RootDir {
         let refusal = refusal(why);
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now_s = since.map_or(0, |since| since.as_secs());
-        if refusal == OpenError::Io && self.told_at_s.swap(now_s, Relaxed) != now_s {
+        if refusal == OpenError::Io && self.logged_at_s.swap(now_s, Relaxed) != now_s {
             tracing::error!("cannot read {path} under {}: {why}", self.path.display());
         }
         refusal

@@ -212,7 +212,7 @@ impl Scanner {
             // If the whole root is away, the path is not missing.
             Err(why) if is_answer(&why) && !root_dir.is_in_place() => return,
             Err(why) if is_answer(&why) => {
-                self.pardon(path);
+                self.clear_omission(path);
                 return self.forget(path);
             }
             // It stays as it was known.
@@ -234,7 +234,7 @@ impl Scanner {
                 return self.place(path, &target, touch, None);
             }
         }
-        self.pardon(path);
+        self.clear_omission(path);
         let before = self.state.index.clone();
         self.forget(path);
         let above = parent(path);
@@ -345,9 +345,9 @@ impl Scanner {
             return None;
         }
         let path = join(&parent.path, name);
-        let is_told = |kind: &FileType| kind.is_dir() || kind.is_symlink() || kind.is_file();
+        let is_known_kind = |kind: &FileType| kind.is_dir() || kind.is_symlink() || kind.is_file();
         let kind = match entry.file_type() {
-            Ok(kind) if is_told(&kind) => Ok(kind),
+            Ok(kind) if is_known_kind(&kind) => Ok(kind),
             // Some file systems, FUSE among them, do not report the type of a directory's members.
             Ok(_) => entry.metadata().map(|meta| meta.file_type()),
             Err(why) => Err(why),
@@ -425,7 +425,7 @@ impl Scanner {
         }
         let is_new = there.is_none_or(|there| !Arc::ptr_eq(there, &entry));
         if may_read(&root_dir, path, meta) {
-            self.pardon(path);
+            self.clear_omission(path);
         } else {
             self.omit(Omission::Unreadable, path, &mode_fault(meta));
         }
@@ -467,8 +467,8 @@ impl Scanner {
         }
     }
 
-    fn pardon(&mut self, path: &str) {
-        self.state.pardon(path);
+    fn clear_omission(&mut self, path: &str) {
+        self.state.clear_omission(path);
         if let Some(pass) = &mut self.pass {
             pass.omitted.remove(path);
         }

@@ -85,7 +85,7 @@ impl ScanState {
     pub(super) fn forget_directory(&mut self, path: &str) -> u64 {
         let omitted = self.omitted.iter().filter(|(omitted, ..)| is_within(omitted, path));
         let omitted: Vec<_> = omitted.map(|(omitted, ..)| omitted.to_owned()).collect();
-        omitted.iter().for_each(|omitted| self.pardon(omitted));
+        omitted.iter().for_each(|omitted| self.clear_omission(omitted));
         let gone = self.files_within(path);
         for (name, entry) in &gone {
             self.remove(name, &entry.path);
@@ -107,7 +107,7 @@ impl ScanState {
     }
 
     /// Notes that a path is no longer left out.
-    pub(super) fn pardon(&mut self, path: &str) {
+    pub(super) fn clear_omission(&mut self, path: &str) {
         if self.omitted.find(path).is_some() {
             Arc::make_mut(&mut self.omitted).remove(path);
         }

@@ -169,7 +169,7 @@ impl Files {
         let failed = self.disk.sync();
         // The catalog shows what is there, durable or not.
         if !self.published.look_again(changed, CATALOG_WAIT) {
-            tracing::warn!("{} is not in the catalog yet", Shown(changed));
+            tracing::warn!("{} is not in the catalog yet", PathList(changed));
         }
         if failed.is_empty() { Ok(()) } else { Err(Fault::Io) }
     }
@@ -200,9 +200,9 @@ impl Files {
 }
 
 /// Formats paths for a message.
-struct Shown<'a>(&'a [PathBuf]);
+struct PathList<'a>(&'a [PathBuf]);
 
-impl std::fmt::Display for Shown<'_> {
+impl std::fmt::Display for PathList<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown: Vec<_> = self.0.iter().map(|path| path.display().to_string()).collect();
         f.write_str(&shown.join(", "))

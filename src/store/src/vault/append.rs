@@ -26,7 +26,7 @@ const TOLD_MAX: usize = 1_024;
 
 /// What stays of the existing file before an upload.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptPart {
     /// The newest bytes of the file.
     pub(super) bytes: Vec<u8>,
     /// How many bytes are removed.
@@ -37,7 +37,7 @@ pub(super) struct Kept {
 
 /// Returns as much of the end of the existing file as the rule allows. The cut is at a line's end
 /// if one is near.
-pub(super) fn kept_part(dir: &Dir, name: &str, upload: &Upload) -> io::Result<Kept> {
+pub(super) fn kept_part(dir: &Dir, name: &str, upload: &Upload) -> io::Result<KeptPart> {
     let (mut file, before_bytes) = open_regular(dir, name)?;
     let room = upload.bytes_max.saturating_sub(upload.bytes_all());
     let mut bytes = Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn kept_part(dir: &Dir, name: &str, upload: &Upload) -> io::Result<Ke
         bytes.drain(..kept_from);
     }
     let cut_bytes = before_bytes.saturating_sub(bytes.len() as u64);
-    Ok(Kept { bytes, cut_bytes, file })
+    Ok(KeptPart { bytes, cut_bytes, file })
 }
 
 /// Counts the bytes removed from files that are appended to.

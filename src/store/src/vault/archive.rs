@@ -62,7 +62,7 @@ pub struct Intake {
 
 /// Why an archive was not imported.
 #[derive(Debug)]
-pub enum Unfit {
+pub enum ArchiveError {
     /// It cannot be read.
     Unreadable(io::Error),
     /// It is damaged or no archive.
@@ -78,15 +78,15 @@ pub enum Unfit {
     Vault(io::Error),
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for ArchiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unfit::Unreadable(why) => write!(f, "it cannot be read: {why}"),
-            Unfit::Damaged(why) => f.write_str(why),
-            Unfit::Member { path, why } => {
+            ArchiveError::Unreadable(why) => write!(f, "it cannot be read: {why}"),
+            ArchiveError::Damaged(why) => f.write_str(why),
+            ArchiveError::Member { path, why } => {
                 write!(f, "it has a member {path:?} that will not do: {why}")
             }
-            Unfit::Vault(why) => write!(f, "the vault cannot be written to: {why}"),
+            ArchiveError::Vault(why) => write!(f, "the vault cannot be written to: {why}"),
         }
     }
 }
@@ -150,8 +150,8 @@ impl<W: Write> Packer<W> {
 /// Reads an archive to its end and returns the number of its versions.
 ///
 /// # Errors
-/// [`Unfit`] names the first member that is not a version, or the damage.
-pub fn examine(archive: impl Read, limits: Limits) -> Result<u64, Unfit> {
+/// [`ArchiveError`] names the first member that is not a version, or the damage.
+pub fn examine(archive: impl Read, limits: Limits) -> Result<u64, ArchiveError> {
     let mut versions = 0;
     each(archive, limits, |_, _, _, _| {
         versions += 1;
@@ -165,14 +165,14 @@ pub fn examine(archive: impl Read, limits: Limits) -> Result<u64, Unfit> {
 /// is that the vault cannot be written to.
 ///
 /// # Errors
-/// [`Unfit`]; what was added before stays.
+/// [`ArchiveError`]; what was added before stays.
 pub fn import(
     writer: &mut Writer,
     vault: &Path,
     archive: impl Read,
     limits: Limits,
     intake: &mut Intake,
-) -> Result<(), Unfit> {
+) -> Result<(), ArchiveError> {
     let mut unsynced = 0;
     let taken = each(archive, limits, |item, name, bytes, note| {
         match writer.import(vault, item, (name, note), bytes)? {
@@ -195,7 +195,7 @@ pub fn import(
         Ok(())
     });
     // What was added before a fault is made durable as well.
-    let synced = writer.sync_added().map_err(Unfit::Vault);
+    let synced = writer.sync_added().map_err(ArchiveError::Vault);
     taken.and(synced)
 }
 
@@ -204,7 +204,7 @@ pub(super) fn each(
     archive: impl Read,
     limits: Limits,
     mut take: impl FnMut(&Item, VersionName, &[u8], Option<&Note>) -> io::Result<()>,
-) -> Result<(), Unfit> {
+) -> Result<(), ArchiveError> {
     let tail = Tail { from: MultiGzDecoder::new(archive), is_over: false };
     let mut archive = Archive::new(tail);
     let mut note = None;
@@ -212,7 +212,7 @@ pub(super) fn each(
         let mut entry = entry.map_err(unreadable)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let size_bytes = entry.size();
-        let unfit = |why| Err(Unfit::Member { path: path.clone(), why });
+        let unfit = |why| Err(ArchiveError::Member { path: path.clone(), why });
         let kind = entry.header().entry_type();
         // Other programs' notes on the next member: times in nanoseconds, owners.
         if kind.is_pax_local_extensions() {
@@ -241,19 +241,19 @@ pub(super) fn each(
         let mut bytes = Vec::with_capacity(size_bytes as usize);
         entry.read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 != size_bytes {
-            return Err(Unfit::Damaged(CUT_SHORT));
+            return Err(ArchiveError::Damaged(CUT_SHORT));
         }
         let note = note.take().filter(|note: &Note| note.version == name.stamp);
-        take(&item, name, &bytes, note.as_ref()).map_err(Unfit::Vault)?;
+        take(&item, name, &bytes, note.as_ref()).map_err(ArchiveError::Vault)?;
     }
     let mut tail = archive.into_inner();
     if tail.is_over {
-        return Err(Unfit::Damaged(CUT_SHORT));
+        return Err(ArchiveError::Damaged(CUT_SHORT));
     }
     let rest = io::copy(&mut (&mut tail).take(TAIL_BYTES_MAX + 1), &mut io::sink());
     match rest.map_err(unreadable)? {
         0..=TAIL_BYTES_MAX => Ok(()),
-        _ => Err(Unfit::Damaged("there is more behind its end; export it again")),
+        _ => Err(ArchiveError::Damaged("there is more behind its end; export it again")),
     }
 }
 
@@ -274,16 +274,16 @@ const DAMAGED: &str = "it is damaged; copy it again, or export it again";
 const NO_GZIP: &str = "it is no gzipped tar; give what `ringpost vault export` wrote";
 
 /// Translates a read error.
-fn unreadable(why: io::Error) -> Unfit {
+fn unreadable(why: io::Error) -> ArchiveError {
     use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
     if why.kind() == UnexpectedEof {
-        Unfit::Damaged(CUT_SHORT)
+        ArchiveError::Damaged(CUT_SHORT)
     } else if why.kind() == InvalidInput && why.to_string().contains("gzip header") {
-        Unfit::Damaged(NO_GZIP)
+        ArchiveError::Damaged(NO_GZIP)
     } else if matches!(why.kind(), InvalidData | InvalidInput | Other) {
-        Unfit::Damaged(DAMAGED)
+        ArchiveError::Damaged(DAMAGED)
     } else {
-        Unfit::Unreadable(why)
+        ArchiveError::Unreadable(why)
     }
 }
 

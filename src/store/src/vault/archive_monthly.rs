@@ -80,7 +80,7 @@ impl fmt::Display for Month {
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Gathered {
+pub struct ArchiveReport {
     /// Versions moved to an archive.
     pub versions: u64,
     /// Archives written.
@@ -93,9 +93,9 @@ pub struct Gathered {
     pub troubles: Vec<String>,
 }
 
-impl fmt::Display for Gathered {
+impl fmt::Display for ArchiveReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Gathered { versions, archives, expired, busy, troubles: _ } = self;
+        let ArchiveReport { versions, archives, expired, busy, troubles: _ } = self;
         write!(f, "{versions} old versions went into archives, of which {archives} were written")?;
         if *expired > 0 {
             write!(f, "; {expired} archives were old enough to be removed")?;
@@ -109,7 +109,7 @@ impl fmt::Display for Gathered {
 
 /// Archives every expired version, and removes expired archives. Ends early if `go_on` says so. May
 /// run beside a server.
-pub fn gather(policy: &VaultPolicy, now: Timestamp, go_on: impl Fn() -> bool) -> Gathered {
+pub fn gather(policy: &VaultPolicy, now: Timestamp, go_on: impl Fn() -> bool) -> ArchiveReport {
     gather_with(&mut Disk::default(), policy, now, go_on)
 }
 
@@ -118,8 +118,8 @@ pub(super) fn gather_with(
     policy: &VaultPolicy,
     now: Timestamp,
     go_on: impl Fn() -> bool,
-) -> Gathered {
-    let mut gathered = Gathered::default();
+) -> ArchiveReport {
+    let mut gathered = ArchiveReport::default();
     let Some(archive) = &policy.archive else { return gathered };
     let vault = &policy.dir;
     let items = versions::items(vault, None).unwrap_or_else(|why| {
@@ -131,7 +131,7 @@ pub(super) fn gather_with(
             if !go_on() {
                 return gathered;
             }
-            give_way(vault, &go_on);
+            yield_to_writers(vault, &go_on);
             let (extension, due) = (&items[0].extension, &due);
             let one = Gathering { vault, extension, month, due };
             match one.run(disk) {
@@ -170,7 +170,7 @@ fn due(
     policy: &VaultPolicy,
     items: &[Item],
     now: Timestamp,
-    gathered: &mut Gathered,
+    gathered: &mut ArchiveReport,
 ) -> BTreeMap<Month, Due> {
     let mut months: BTreeMap<_, Due> = BTreeMap::new();
     for item in items {
@@ -188,7 +188,7 @@ fn due(
 }
 
 /// Waits while a version is being written, up to a limit.
-fn give_way(vault: &Path, go_on: impl Fn() -> bool) {
+fn yield_to_writers(vault: &Path, go_on: impl Fn() -> bool) {
     let began = Instant::now();
     while go_on() && write::is_being_written(vault) && began.elapsed() < YIELD_MAX {
         std::thread::sleep(YIELD_LOOK);

@@ -17,7 +17,7 @@ const RESERVE_SHARE: u64 = 20;
 
 /// How full the vault is, and what was refused for that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fill {
+pub struct VaultUsage {
     /// Bytes in the vault, archives included; 0 until they are added up.
     pub bytes: u64,
     /// The most that it may hold; 0 until something was stored.
@@ -38,7 +38,7 @@ pub struct Limits {
     started: std::time::Instant,
     recent_stores: RecentStores,
     totals: Totals,
-    fill: Fill,
+    fill: VaultUsage,
 }
 
 impl Default for Limits {
@@ -47,7 +47,7 @@ impl Default for Limits {
             started: std::time::Instant::now(),
             recent_stores: RecentStores::default(),
             totals: Totals::default(),
-            fill: Fill::default(),
+            fill: VaultUsage::default(),
         }
     }
 }
@@ -55,7 +55,7 @@ impl Default for Limits {
 impl Limits {
     /// Returns how full it is.
     #[must_use]
-    pub fn fill(&self) -> Fill {
+    pub fn fill(&self) -> VaultUsage {
         self.fill
     }
 

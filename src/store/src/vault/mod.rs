@@ -27,7 +27,7 @@ pub mod versions;
 pub mod write;
 
 pub use auth::{AuthFigures, USERS_BYTES_MAX};
-pub use limits::Fill;
+pub use limits::VaultUsage;
 pub use store::{Directories, Writer};
 pub use threads::VaultFigures;
 

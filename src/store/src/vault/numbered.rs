@@ -19,7 +19,7 @@ static CLOCK_LEAPS: AtomicU64 = AtomicU64::new(0);
 
 /// A change that is numbered once it is in place.
 #[derive(Debug)]
-pub(super) struct Numbered {
+pub(super) struct NumberedChange {
     pub(super) top: Arc<Dir>,
     pub(super) vault: PathBuf,
     pub(super) name: VersionName,
@@ -29,14 +29,14 @@ pub(super) struct Numbered {
     pub(super) now: Timestamp,
 }
 
-impl Numbered {
+impl NumberedChange {
     /// Numbers the change, and writes its line. Only logs a failure: the version itself is stored.
     pub(super) fn note(
         &self,
         (disk, sequences): (&mut Disk, &mut Sequences),
         (dir, path): (&Dir, &Path),
     ) {
-        let Numbered { top, vault, name, parent, now } = self;
+        let NumberedChange { top, vault, name, parent, now } = self;
         let noted = sequences.next((top, vault), *now).and_then(|(number, counted)| {
             disk.appended(path, counted);
             tell_step(number.step, vault);

@@ -11,7 +11,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::directories::{InUse, used_in};
-use super::store::{DIRECTORY_FILES_MAX, RECOUNT_EVERY, Used, Writer};
+use super::store::{DIRECTORY_FILES_MAX, DirectoryUsage, RECOUNT_EVERY, Writer};
 use crate::durable::{Disk, FileAttrs, Step, Target, TempFile};
 use engine::catalog::StoreError;
 use engine::vault::spool::{PartDone, PartOp, Spool};
@@ -103,7 +103,7 @@ impl Writer {
     /// Returns whether a directory has room for more. Adds up its files the first time, and again
     /// when it seems full.
     pub(super) fn has_room(&mut self, directory: u16, more: InUse) -> bool {
-        let fits = |used: &Used| {
+        let fits = |used: &DirectoryUsage| {
             used.lies.bytes.saturating_add(more.bytes) <= self.directory_bytes_max
                 && (more.files == 0 || used.lies.files < DIRECTORY_FILES_MAX)
         };
@@ -114,7 +114,7 @@ impl Writer {
         let path = self.directories.path(directory);
         let top = path.and_then(|path| Dir::open_ambient_dir(path, ambient_authority()).ok());
         let lies = top.map_or(InUse::default(), |top| used_in(&top));
-        let used = Used { lies, counted_at: Instant::now() };
+        let used = DirectoryUsage { lies, counted_at: Instant::now() };
         let has_room = fits(&used);
         self.used.insert(directory, used);
         has_room

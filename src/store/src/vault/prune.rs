@@ -8,7 +8,7 @@ use cap_std::fs::Dir;
 
 use super::note::Notes;
 use super::versions::{self, VersionName};
-use super::write::Placed;
+use super::write::PlacedChange;
 use super::{note, sequence};
 use crate::durable::Disk;
 use engine::vault::bounds::{Kept, thinned, within_floods};
@@ -21,7 +21,12 @@ const WAITING_MAX: usize = 1_000;
 
 /// Removes expired versions, never the newest; with an archive, only those beyond [`WAITING_MAX`].
 /// Returns how many.
-pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Timestamp) -> u64 {
+pub(super) fn prune(
+    disk: &Disk,
+    placed: &PlacedChange,
+    policy: &VaultPolicy,
+    now: Timestamp,
+) -> u64 {
     prune_directory(disk, placed, policy, now).unwrap_or_else(|why| {
         disk.log.error(&why, "remove old versions in", &placed.path);
         0
@@ -30,7 +35,7 @@ pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Tim
 
 fn prune_directory(
     disk: &Disk,
-    placed: &Placed,
+    placed: &PlacedChange,
     policy: &VaultPolicy,
     now: Timestamp,
 ) -> io::Result<u64> {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::{Dir, Metadata};
 
-use super::append::{Cuts, Kept, digest_of, digest_of_upload, kept_part};
+use super::append::{Cuts, KeptPart, digest_of, digest_of_upload, kept_part};
 pub use super::directories::Directories;
 use super::directories::InUse;
 use super::jobs::independent;
@@ -56,7 +56,7 @@ pub struct Writer {
     /// Most bytes in one of the directories.
     pub(super) directory_bytes_max: u64,
     pub(super) case_index: CaseIndex,
-    pub(super) used: HashMap<u16, Used>,
+    pub(super) used: HashMap<u16, DirectoryUsage>,
     limits: Limits,
     versions_pruned: u64,
     cuts: Cuts,
@@ -68,7 +68,7 @@ pub struct Writer {
 
 /// How many bytes a directory holds, as far as this process knows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Used {
+pub(super) struct DirectoryUsage {
     pub(super) lies: InUse,
     pub(super) counted_at: Instant,
 }
@@ -84,7 +84,7 @@ pub(super) struct Place {
 }
 
 /// An upload in its temporary file, and the target as it was when the upload was checked.
-struct Ready {
+struct PreparedUpload {
     temp: TempFile,
     seen: Occupant,
     digest: Option<Digest>,
@@ -96,14 +96,14 @@ struct Ready {
 }
 
 /// A job's temporary files.
-enum Begun {
+enum PreparedJob {
     /// None: a deletion needs none.
     Deletion,
-    Upload(Result<Ready, StoreError>),
-    Vault(Result<write::Begun, VaultError>),
+    Upload(Result<PreparedUpload, StoreError>),
+    Vault(Result<write::PreparedChange, VaultError>),
 }
 
-impl Begun {
+impl PreparedJob {
     /// Has it placed only if its client has not cancelled it by then.
     fn place_unless(&mut self, job: &Job<'_>) {
         let cancel = match job {
@@ -116,18 +116,20 @@ impl Begun {
 
     fn temp_files(&mut self) -> &mut [TempFile] {
         match self {
-            Begun::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.temp),
-            Begun::Vault(Ok(begun)) => &mut begun.temp_files,
-            Begun::Deletion | Begun::Upload(Err(_)) | Begun::Vault(Err(_)) => &mut [],
+            PreparedJob::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.temp),
+            PreparedJob::Vault(Ok(begun)) => &mut begun.temp_files,
+            PreparedJob::Deletion | PreparedJob::Upload(Err(_)) | PreparedJob::Vault(Err(_)) => {
+                &mut []
+            }
         }
     }
 }
 
 /// A change that is in place and waits for the sync of the directories.
-enum Placed {
+enum PlacedJob {
     Deletion(Result<PathBuf, StoreError>),
     Upload(Result<(PathBuf, Stored), StoreError>),
-    Vault(Result<write::Placed, VaultError>),
+    Vault(Result<write::PlacedChange, VaultError>),
 }
 
 impl Writer {
@@ -158,7 +160,7 @@ impl Writer {
             waiting = later;
             let mut begun: Vec<_> = round.iter().map(|job| self.begin(job)).collect();
             round.iter().zip(&mut begun).for_each(|(job, begun)| begun.place_unless(job));
-            self.disk.sync_files(begun.iter_mut().flat_map(Begun::temp_files));
+            self.disk.sync_files(begun.iter_mut().flat_map(PreparedJob::temp_files));
             let all = round.iter().zip(begun);
             placed.extend(all.map(|(job, begun)| self.place_begun(job, begun)));
         }
@@ -167,23 +169,23 @@ impl Writer {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for (job, placed) in jobs.iter().zip(placed) {
             outcomes.push(match placed {
-                Placed::Upload(Ok((path, _))) if !is_durable(&path) => {
+                PlacedJob::Upload(Ok((path, _))) if !is_durable(&path) => {
                     Outcome::Upload(Err(StoreError::Io))
                 }
-                Placed::Deletion(Ok(path)) if !is_durable(&path) => {
+                PlacedJob::Deletion(Ok(path)) if !is_durable(&path) => {
                     Outcome::Deleted(Err(StoreError::Io))
                 }
-                Placed::Deletion(gone) => Outcome::Deleted(gone.map(|_| ())),
-                Placed::Upload(placed) => Outcome::Upload(placed.map(|(_, stored)| stored)),
-                Placed::Vault(Ok(placed)) if !is_durable(&placed.path) => {
+                PlacedJob::Deletion(gone) => Outcome::Deleted(gone.map(|_| ())),
+                PlacedJob::Upload(placed) => Outcome::Upload(placed.map(|(_, stored)| stored)),
+                PlacedJob::Vault(Ok(placed)) if !is_durable(&placed.path) => {
                     Outcome::Vault(Err(VaultError::Io))
                 }
-                Placed::Vault(Ok(placed)) => {
+                PlacedJob::Vault(Ok(placed)) => {
                     self.limits.stored(job);
                     self.prune(job, &placed);
                     Outcome::Vault(Ok(placed.done))
                 }
-                Placed::Vault(Err(denied)) => Outcome::Vault(Err(denied)),
+                PlacedJob::Vault(Err(denied)) => Outcome::Vault(Err(denied)),
             });
         }
         outcomes
@@ -259,40 +261,40 @@ impl Writer {
         self.cuts.bytes
     }
 
-    fn begin(&mut self, job: &Job<'_>) -> Begun {
+    fn begin(&mut self, job: &Job<'_>) -> PreparedJob {
         match job {
-            Job::Upload(upload) => Begun::Upload(self.begin_upload(upload)),
-            Job::Delete(_) => Begun::Deletion,
+            Job::Upload(upload) => PreparedJob::Upload(self.begin_upload(upload)),
+            Job::Delete(_) => PreparedJob::Deletion,
             Job::Vault(request, secret) => {
                 let within = self.limits.count(&self.disk, request);
-                Begun::Vault(
+                PreparedJob::Vault(
                     within.and_then(|()| write::begin(&mut self.disk, request, *secret, now())),
                 )
             }
         }
     }
 
-    fn place_begun(&mut self, job: &Job<'_>, begun: Begun) -> Placed {
+    fn place_begun(&mut self, job: &Job<'_>, begun: PreparedJob) -> PlacedJob {
         match (begun, job) {
-            (_, Job::Delete(deletion)) => Placed::Deletion(self.delete(deletion)),
-            (Begun::Deletion, Job::Upload(_) | Job::Vault(..)) => {
-                Placed::Upload(Err(StoreError::Io))
+            (_, Job::Delete(deletion)) => PlacedJob::Deletion(self.delete(deletion)),
+            (PreparedJob::Deletion, Job::Upload(_) | Job::Vault(..)) => {
+                PlacedJob::Upload(Err(StoreError::Io))
             }
-            (Begun::Upload(Ok(ready)), Job::Upload(upload)) => {
-                Placed::Upload(self.place_upload(upload, ready))
+            (PreparedJob::Upload(Ok(ready)), Job::Upload(upload)) => {
+                PlacedJob::Upload(self.place_upload(upload, ready))
             }
-            (Begun::Upload(Ok(_)), Job::Vault(..)) => Placed::Upload(Err(StoreError::Io)),
-            (Begun::Upload(Err(why)), _) => Placed::Upload(Err(why)),
-            (Begun::Vault(Ok(begun)), _) => {
+            (PreparedJob::Upload(Ok(_)), Job::Vault(..)) => PlacedJob::Upload(Err(StoreError::Io)),
+            (PreparedJob::Upload(Err(why)), _) => PlacedJob::Upload(Err(why)),
+            (PreparedJob::Vault(Ok(begun)), _) => {
                 let placed = write::place(&mut self.disk, &mut self.sequences, begun);
-                Placed::Vault(placed.map_err(|why| self.denial(job, &why)))
+                PlacedJob::Vault(placed.map_err(|why| self.denial(job, &why)))
             }
-            (Begun::Vault(Err(denied)), _) => Placed::Vault(Err(denied)),
+            (PreparedJob::Vault(Err(denied)), _) => PlacedJob::Vault(Err(denied)),
         }
     }
 
     /// Removes expired versions, now that a newer one is durable.
-    fn prune(&mut self, job: &Job<'_>, placed: &write::Placed) {
+    fn prune(&mut self, job: &Job<'_>, placed: &write::PlacedChange) {
         match (job, &placed.done) {
             (Job::Vault(request, _), VaultReply::Kept(_) | VaultReply::Forgotten) => {
                 self.versions_pruned += prune::prune(&self.disk, placed, &request.policy, now());
@@ -302,7 +304,7 @@ impl Writer {
     }
 
     /// Checks an upload and writes its temporary file.
-    fn begin_upload(&mut self, upload: &Upload) -> Result<Ready, StoreError> {
+    fn begin_upload(&mut self, upload: &Upload) -> Result<PreparedUpload, StoreError> {
         let place = self.place(upload.directory, &upload.name)?;
         let mut there = place.seen.version().copied();
         if let (Precondition::Matches(_), Some(there)) = (&upload.precondition, &mut there) {
@@ -324,7 +326,7 @@ impl Writer {
     fn place_upload(
         &mut self,
         upload: &Upload,
-        mut ready: Ready,
+        mut ready: PreparedUpload,
     ) -> Result<(PathBuf, Stored), StoreError> {
         for _ in 0..REDOS_MAX {
             let to = ready.temp.to().clone();
@@ -351,7 +353,7 @@ impl Writer {
 
     /// Returns whether the target still holds what it held when the upload was checked. An upload
     /// that replaces anything only records what that is.
-    fn is_as_seen(&mut self, ready: &mut Ready, upload: &Upload) -> io::Result<bool> {
+    fn is_as_seen(&mut self, ready: &mut PreparedUpload, upload: &Upload) -> io::Result<bool> {
         let to = ready.temp.to().clone();
         if !to.is_in_place() {
             // The directory was moved: the upload belongs where its name says.
@@ -384,7 +386,7 @@ impl Writer {
     fn place_seen(
         &mut self,
         upload: &Upload,
-        ready: Ready,
+        ready: PreparedUpload,
     ) -> Result<(PathBuf, Stored), StoreError> {
         let place = ready.temp.to().clone();
         let placed = self.disk.place(ready.temp);
@@ -447,7 +449,7 @@ impl Writer {
     }
 
     /// Writes an upload to a temporary file, after the existing bytes if the rule appends.
-    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Ready> {
+    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<PreparedUpload> {
         let (mut kept, mut cut_bytes, mut old) = (Vec::new(), 0, None);
         match (&place.existing, upload.existing) {
             (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -457,7 +459,7 @@ impl Writer {
             }
             (Some(_), Existing::Append) => {
                 let part = kept_part(&place.dir, &place.name, upload)?;
-                let Kept { bytes, file, .. } = part;
+                let KeptPart { bytes, file, .. } = part;
                 (kept, cut_bytes, old) = (bytes, part.cut_bytes, Some(file));
             }
             (Some(_), Existing::Replace) | (None, _) => {}
@@ -481,7 +483,7 @@ impl Writer {
             lies.bytes = lies.bytes.saturating_sub(before_bytes) + bytes;
             lies.files += more.files;
         }
-        Ok(Ready { temp, seen: place.seen, digest, cut_bytes, _old: old })
+        Ok(PreparedUpload { temp, seen: place.seen, digest, cut_bytes, _old: old })
     }
 }
 

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use super::auth::{AuthFigures, Authenticator, Judgement, Verified};
-use super::limits::Fill;
+use super::limits::VaultUsage;
 use super::numbered;
 use super::store::{Job, Outcome, Writer};
 use super::versions;
@@ -48,11 +48,11 @@ pub(crate) type Task = (usize, Ask, Option<Box<str>>);
 pub(crate) struct NeedsHash {
     worker: usize,
     ticket: Ticket,
-    whose: Whose,
+    whose: SecretRequest,
 }
 
 /// The request that carries the secret.
-enum Whose {
+enum SecretRequest {
     Request(Box<VaultRequest>),
     /// With the key that identifies it.
     Login(Box<Login>, [u8; 32]),
@@ -98,7 +98,7 @@ pub struct VaultFigures {
     /// Requests that failed because of the disk.
     pub failed: u64,
     /// How full it is, and what was refused for that.
-    pub fill: Fill,
+    pub fill: VaultUsage,
     /// Oldest bytes removed from files that phones append to.
     pub cut_bytes: u64,
     /// Leaps of the clock that stores have shown.
@@ -118,7 +118,7 @@ pub(crate) struct Vault {
     pruned: AtomicU64,
     failed: AtomicU64,
     cut_bytes: AtomicU64,
-    fill: Mutex<Fill>,
+    fill: Mutex<VaultUsage>,
     flights: Mutex<Flights>,
 }
 
@@ -159,9 +159,9 @@ impl Vault {
     }
 
     /// Returns how full it is, including requests refused before they reached the writer.
-    fn fill(&self) -> Fill {
+    fn fill(&self) -> VaultUsage {
         let fill = *self.fill.lock();
-        Fill { too_much: fill.too_much + self.authenticator.pins_refused(), ..fill }
+        VaultUsage { too_much: fill.too_much + self.authenticator.pins_refused(), ..fill }
     }
 
     /// Answers a request if it can at once; otherwise passes it on.
@@ -177,7 +177,7 @@ impl Vault {
             Judgement::Permitted => self.go_on(worker, ticket, request, &queues.writer),
             Judgement::Denied(denied) => Some(self.answer(ticket, Err(denied))),
             Judgement::NeedsHash => {
-                let whose = Whose::Request(request);
+                let whose = SecretRequest::Request(request);
                 let refused = queues.secrets.try_send(NeedsHash { worker, ticket, whose });
                 refused.is_err().then(|| self.answer(ticket, Err(VaultError::Busy)))
             }
@@ -195,7 +195,7 @@ impl Vault {
     ) -> Option<Answer> {
         let result = match self.authenticator.judge_login(&login, now) {
             Some(result) => result,
-            None => match self.board(Waiter { worker, ticket, login }, queues) {
+            None => match self.join_flight(Waiter { worker, ticket, login }, queues) {
                 true => return None,
                 false => Err(VaultError::Busy),
             },
@@ -205,7 +205,7 @@ impl Vault {
 
     /// Has a login proven, or makes it wait for an equal one that is being proven already. Returns
     /// whether there was room.
-    fn board(&self, waiter: Waiter, queues: &Queues) -> bool {
+    fn join_flight(&self, waiter: Waiter, queues: &Queues) -> bool {
         let Some(flight) = self.authenticator.flight(&waiter.login) else { return false };
         let mut flights = self.flights.lock();
         if flights.waiting.contains_key(&flight) && flights.waiters >= WAITERS_MAX {
@@ -217,7 +217,7 @@ impl Vault {
             return true;
         }
         let Waiter { worker, ticket, login } = waiter;
-        let whose = Whose::Login(login, flight);
+        let whose = SecretRequest::Login(login, flight);
         // Under the lock, so that the thread that proves it finds all waiters.
         let sent = queues.secrets.try_send(NeedsHash { worker, ticket, whose }).is_ok();
         if sent {
@@ -227,7 +227,7 @@ impl Vault {
     }
 
     /// Takes the waiters of a login that has been proven or refused.
-    fn land(&self, flight: &[u8; 32]) -> Vec<Waiter> {
+    fn take_waiters(&self, flight: &[u8; 32]) -> Vec<Waiter> {
         let mut flights = self.flights.lock();
         let waiting = flights.waiting.remove(flight).unwrap_or_default();
         flights.waiters -= waiting.len();
@@ -244,11 +244,11 @@ impl Vault {
     ) {
         while let Ok(NeedsHash { worker, ticket, whose }) = unproven.recv() {
             let request = match whose {
-                Whose::Request(request) => request,
-                Whose::Login(login, flight) => {
+                SecretRequest::Request(request) => request,
+                SecretRequest::Login(login, flight) => {
                     let result = self.authenticator.prove_login(&login, now());
                     answer(worker, Answer::Login { ticket, result });
-                    for Waiter { worker, ticket, login } in self.land(&flight) {
+                    for Waiter { worker, ticket, login } in self.take_waiters(&flight) {
                         // Each request from its own address, which may have to wait.
                         let result = self.authenticator.judge_login(&login, now());
                         let result = result.unwrap_or(Err(VaultError::Busy));

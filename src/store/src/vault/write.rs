@@ -16,7 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use cap_std::fs::Dir;
 
 use super::note::{self, Note};
-use super::numbered::Numbered;
+use super::numbered::NumberedChange;
 use super::sequence::Sequences;
 use super::versions::{self, VersionName};
 use crate::durable::{Disk, FileAttrs, TEMP_PREFIX, Target, TempFile, sweep, sync_directory};
@@ -43,17 +43,17 @@ const HELD_WAIT: Duration = Duration::from_millis(20);
 
 /// A change with its temporary files.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(super) struct PreparedChange {
     /// Its files, in the order in which they are placed: a secret, a version.
     pub(super) temp_files: Vec<TempFile>,
     place: Place,
     intent: Intent,
-    change: Option<Numbered>,
+    change: Option<NumberedChange>,
 }
 
 /// A change that is done once its directory is synced.
 #[derive(Debug)]
-pub(super) struct Placed {
+pub(super) struct PlacedChange {
     /// Nothing beneath a directory that cannot be synced is durable.
     pub(super) path: PathBuf,
     /// The reply after that.
@@ -79,12 +79,12 @@ pub(super) fn begin(
     request: &VaultRequest,
     secret: Option<&str>,
     now: Timestamp,
-) -> Result<Begun, VaultError> {
+) -> Result<PreparedChange, VaultError> {
     let vault = &request.policy.dir;
     let begun = match &request.op {
         VaultOp::Fetch => fetch(disk, vault, &request.item, secret),
         VaultOp::Keep { cancel: Some(cancel), .. } if cancel.is_cancelled() => {
-            Err(Trouble::Denied(VaultError::Precondition))
+            Err(ChangeError::Denied(VaultError::Precondition))
         }
         VaultOp::Keep { bytes, precondition, .. } => {
             let change = Change { bytes: Some(bytes), precondition, secret };
@@ -96,8 +96,8 @@ pub(super) fn begin(
         }
     };
     begun.map_err(|trouble| match trouble {
-        Trouble::Denied(denied) => denied,
-        Trouble::System(why) => {
+        ChangeError::Denied(denied) => denied,
+        ChangeError::System(why) => {
             disk.log.error(&why, "keep versions in", vault);
             denied(&why)
         }
@@ -112,9 +112,9 @@ pub(super) fn begin(
 pub(super) fn place(
     disk: &mut Disk,
     sequences: &mut Sequences,
-    begun: Begun,
-) -> io::Result<Placed> {
-    let Begun { temp_files, place, intent, change } = begun;
+    begun: PreparedChange,
+) -> io::Result<PlacedChange> {
+    let PreparedChange { temp_files, place, intent, change } = begun;
     let mut last = Ok(None);
     for temp in temp_files {
         match last {
@@ -137,7 +137,7 @@ pub(super) fn place(
             VaultReply::Kept(Stored { new, version })
         }
     };
-    Ok(Placed { path: place.path, done, dir: place.dir })
+    Ok(PlacedChange { path: place.path, done, dir: place.dir })
 }
 
 /// Adds a version, or a deletion marker, after the newest, whatever that is, without the sync.
@@ -151,12 +151,12 @@ pub(super) fn add(
     item: &Item,
     bytes: Option<&[u8]>,
     now: Timestamp,
-) -> io::Result<Option<Placed>> {
+) -> io::Result<Option<PlacedChange>> {
     let change = Change { bytes, precondition: &Precondition::None, secret: None };
     let mut begun = match keep(disk, vault, item, &change, now) {
         Ok(begun) => begun,
-        Err(Trouble::Denied(_)) => return Ok(None),
-        Err(Trouble::System(why)) => return Err(why),
+        Err(ChangeError::Denied(_)) => return Ok(None),
+        Err(ChangeError::System(why)) => return Err(why),
     };
     disk.sync_files(begun.temp_files.iter_mut());
     place(disk, sequences, begun).map(Some)
@@ -179,14 +179,14 @@ pub fn sweep_vault(vault: &Path) {
 }
 
 /// Why a change was not made.
-enum Trouble {
+enum ChangeError {
     Denied(VaultError),
     System(io::Error),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for ChangeError {
     fn from(why: io::Error) -> Self {
-        Trouble::System(why)
+        ChangeError::System(why)
     }
 }
 
@@ -245,8 +245,8 @@ fn fetch(
     vault: &Path,
     item: &Item,
     secret: Option<&str>,
-) -> Result<Begun, Trouble> {
-    let nothing = || Trouble::Denied(VaultError::NotThere);
+) -> Result<PreparedChange, ChangeError> {
+    let nothing = || ChangeError::Denied(VaultError::NotThere);
     let blob = versions::fetch(vault, item)?.ok_or_else(nothing)?;
     let dir = versions::open(vault, item)?.ok_or_else(nothing)?;
     let mut temp_files = Vec::new();
@@ -257,7 +257,7 @@ fn fetch(
     }
     let path = vault.join(&*item.extension).join(item.family);
     let place = Place { item: item.clone(), dir: Arc::new(dir), path };
-    Ok(Begun { temp_files, place, intent: Intent::Fetch(blob), change: None })
+    Ok(PreparedChange { temp_files, place, intent: Intent::Fetch(blob), change: None })
 }
 
 /// Adds a version, or a deletion marker, after the newest.
@@ -267,7 +267,7 @@ fn keep(
     item: &Item,
     change: &Change<'_>,
     now: Timestamp,
-) -> Result<Begun, Trouble> {
+) -> Result<PreparedChange, ChangeError> {
     let there = match versions::open(vault, item)? {
         Some(dir) => newest(&dir)?,
         None => None,
@@ -277,10 +277,10 @@ fn keep(
         version.digest = versions::fetch(vault, item)?.and_then(|blob| blob.version().digest);
     }
     if change.bytes.is_none() && version.is_none() {
-        return Err(Trouble::Denied(VaultError::NotThere));
+        return Err(ChangeError::Denied(VaultError::NotThere));
     }
     if !holds(change.precondition, version.as_ref()) {
-        return Err(Trouble::Denied(VaultError::Precondition));
+        return Err(ChangeError::Denied(VaultError::Precondition));
     }
     let top = disk.top(vault)?;
     let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
@@ -304,8 +304,8 @@ fn keep(
         None => Intent::Forget,
     };
     let parent = there.map(|(newest, _)| newest.stamp);
-    let change = Numbered { top, vault: vault.to_path_buf(), name, parent, now };
-    Ok(Begun { temp_files, place, intent, change: Some(change) })
+    let change = NumberedChange { top, vault: vault.to_path_buf(), name, parent, now };
+    Ok(PreparedChange { temp_files, place, intent, change: Some(change) })
 }
 
 /// Returns the newest name, and its version unless it is a deletion.
@@ -432,13 +432,13 @@ fn pin(
     dir: &Arc<Dir>,
     extension: &str,
     secret: &str,
-) -> Result<Option<TempFile>, Trouble> {
+) -> Result<Option<TempFile>, ChangeError> {
     let from = aside_directory(disk, top, vault)?;
     let claim = format!("{TEMP_PREFIX}{extension}_{SECRET}");
     let attrs = FileAttrs { mode: SECRET_MODE, ..FileAttrs::default() };
     let line = format!("{secret}\n");
     // Another process may be doing the same; the phone's next request shows whose secret is valid.
-    let busy = Trouble::Denied(VaultError::Busy);
+    let busy = ChangeError::Denied(VaultError::Busy);
     let to = Target { dir: Arc::clone(dir), path: vault.join(extension), name: SECRET.into() };
     let temp = match disk.write_temp((&from, &claim), to, line.as_bytes(), attrs) {
         Err(held) if is_held(&held) => return Err(busy),

@@ -31,7 +31,7 @@ const LIFE_MAX: Duration = Duration::from_secs(30);
 const _: () = assert!(PER_ADDRESS_MAX < CONNECTIONS_MAX);
 
 /// The listener.
-pub(super) struct Limited {
+pub(super) struct LimitedListener {
     listener: TcpListener,
     open: Arc<Open>,
 }
@@ -80,7 +80,7 @@ impl Open {
         };
         if let Some(of) = full_of {
             self.counted.displaced.up();
-            rows.dismiss_idlest(of);
+            rows.close_idlest(of);
         }
         let id = rows.next;
         rows.next += 1;
@@ -91,7 +91,7 @@ impl Open {
 
 impl Rows {
     /// Closes the one with the oldest activity.
-    fn dismiss_idlest(&mut self, of: Option<IpAddr>) {
+    fn close_idlest(&mut self, of: Option<IpAddr>) {
         let is_meant = |row: &&mut Row| !row.leaving && of.is_none_or(|of| of == row.address);
         let idlest = self.rows.values_mut().filter(is_meant).min_by_key(|row| row.heard_at);
         if let Some(row) = idlest {
@@ -101,15 +101,15 @@ impl Rows {
     }
 }
 
-impl Limited {
+impl LimitedListener {
     /// Adds limits to a listener.
     pub(super) fn new(listener: TcpListener, counted: Arc<AdminConnections>) -> Self {
         let open = Open { counted, ..Open::default() };
-        Limited { listener, open: Arc::new(open) }
+        LimitedListener { listener, open: Arc::new(open) }
     }
 }
 
-impl axum::serve::Listener for Limited {
+impl axum::serve::Listener for LimitedListener {
     type Io = Connection;
     type Addr = SocketAddr;
 
@@ -158,7 +158,7 @@ impl Connection {
     }
 
     /// Notes activity.
-    fn heard(&mut self) {
+    fn note_activity(&mut self) {
         let now = Instant::now();
         self.idle.set(sleep_until(now + IDLE_MAX));
         if let Some(row) = self.open.lock().rows.get_mut(&self.id) {
@@ -183,7 +183,7 @@ impl AsyncRead for Connection {
         let filled = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > filled {
-            self.heard();
+            self.note_activity();
         }
         read
     }
@@ -198,7 +198,7 @@ impl AsyncWrite for Connection {
         self.is_over(context)?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         if written.is_ready() {
-            self.heard();
+            self.note_activity();
         }
         written
     }

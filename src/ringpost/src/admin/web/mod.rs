@@ -159,8 +159,11 @@ impl std::error::Error for AdminBindError {
 /// Serves the pages for ever.
 async fn pages(listener: Option<tokio::net::TcpListener>, board: Arc<DaemonState>) {
     if let Some(listener) = listener {
-        let served =
-            axum::serve(limited::Limited::new(listener, board.admin.clone()), routes(board)).await;
+        let served = axum::serve(
+            limited::LimitedListener::new(listener, board.admin.clone()),
+            routes(board),
+        )
+        .await;
         if let Err(cause) = served {
             tracing::error!(%cause, "the status pages have ended");
         }

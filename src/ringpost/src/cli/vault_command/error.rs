@@ -9,7 +9,7 @@ use super::table::date;
 use crate::daemon::exit::{Exit, Failure};
 use engine::vault::names::{self, Item};
 use engine::vault::timestamp::Timestamp;
-use store::vault::archive::Unfit;
+use store::vault::archive::ArchiveError;
 use store::vault::versions::VersionName;
 
 /// Why a vault command has failed.
@@ -80,7 +80,7 @@ pub(super) enum ExportImportError {
     /// The input cannot be read.
     NotRead { source: String, cause: io::Error },
     /// The input is not an export.
-    NotAnExport { source: String, cause: Unfit },
+    NotAnExport { source: String, cause: ArchiveError },
     /// The import failed after so many versions.
     ImportStopped { added: u64, cause: ImportError },
 }
@@ -91,7 +91,7 @@ pub(super) enum ImportError {
     /// The vault's disk reports an error.
     Disk(DiskError),
     /// The archive has changed since it was checked.
-    Changed { source: String, cause: Unfit },
+    Changed { source: String, cause: ArchiveError },
 }
 
 /// An error of the vault's disk.
@@ -308,7 +308,7 @@ impl Error for ExportImportError {
             | ExportImportError::OutputCut(cause)
             | ExportImportError::NotRead { cause, .. } => Some(cause),
             ExportImportError::ImportStopped { cause, .. } => Some(cause),
-            // An `Unfit` of the store is not an `Error`; its text is part of ours.
+            // An `ArchiveError` of the store is not an `Error`; its text is part of ours.
             ExportImportError::NotAnExport { .. }
             | ExportImportError::NothingToExport(_)
             | ExportImportError::Terminal

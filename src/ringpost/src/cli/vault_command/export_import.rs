@@ -14,7 +14,7 @@ use super::error::{ExportImportError, ImportError, VaultCommandError};
 use super::{CommandOutput, Vault, owner, parse_extension, writer};
 use engine::vault::names::Item;
 use engine::vault::timestamp::Timestamp;
-use store::vault::archive::{self, Intake, Limits, Unfit};
+use store::vault::archive::{self, ArchiveError, Intake, Limits};
 use store::vault::versions;
 
 /// How far the clock of another host may be ahead of ours: a day.
@@ -110,8 +110,10 @@ impl Vault {
         let taken = archive::import(&mut writer(), vault, from, limits, &mut intake);
         taken.map_err(|unfit| {
             let cause = match unfit {
-                Unfit::Vault(why) => ImportError::Disk(self.disk_error(why)),
-                Unfit::Unreadable(_) | Unfit::Damaged(_) | Unfit::Member { .. } => {
+                ArchiveError::Vault(why) => ImportError::Disk(self.disk_error(why)),
+                ArchiveError::Unreadable(_)
+                | ArchiveError::Damaged(_)
+                | ArchiveError::Member { .. } => {
                     ImportError::Changed { source: shown.clone(), cause: unfit }
                 }
             };

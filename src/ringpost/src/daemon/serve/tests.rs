@@ -86,7 +86,7 @@ fn bench(text: &str) -> Result<Bench, Failure> {
         &source,
         settings,
         LogHandle::unheard(),
-        Signalled::pretended().1.waiting(),
+        SignalQueue::pretended().1.waiting(),
     );
     let daemon = daemon?.ok_or("it was stopped")?;
     Ok(Bench { _dir: dir, file, daemon })
@@ -111,7 +111,7 @@ impl Bench {
     }
 
     fn stop(self) {
-        self.daemon.stop(&Signalled::pretended().1, RunEnd::Signal);
+        self.daemon.stop(&SignalQueue::pretended().1, RunEnd::Signal);
     }
 }
 
@@ -280,7 +280,7 @@ fn an_admin_port_that_is_taken_is_told_with_what_to_do() {
 fn a_second_signal_ends_the_drain() {
     let bench = bench(&PLAIN.replace("1ms", "1h")).unwrap();
     bench.daemon.board.views[0].counters.transfers_open.set(3);
-    let (sender, signals) = Signalled::pretended();
+    let (sender, signals) = SignalQueue::pretended();
     sender.send(Signal::Reload).unwrap();
     sender.send(Signal::Stop).unwrap();
     bench.daemon.stop(&signals, RunEnd::Signal);
@@ -290,7 +290,7 @@ fn a_second_signal_ends_the_drain() {
 #[test]
 fn a_signal_to_stop_ends_the_run_and_one_to_reload_does_not() {
     let mut bench = bench(PLAIN).unwrap();
-    let (sender, signals) = Signalled::pretended();
+    let (sender, signals) = SignalQueue::pretended();
     sender.send(Signal::Reload).unwrap();
     sender.send(Signal::Stop).unwrap();
     assert!(matches!(bench.daemon.run(&signals), RunEnd::Signal));
@@ -301,7 +301,7 @@ fn a_signal_to_stop_ends_the_run_and_one_to_reload_does_not() {
 #[test]
 fn a_reload_that_something_newer_waits_behind_is_given_up_and_changes_nothing() {
     let mut bench = bench(PLAIN).unwrap();
-    let (sender, signals) = Signalled::pretended();
+    let (sender, signals) = SignalQueue::pretended();
     bench.daemon.signals = signals.waiting();
     sender.send(Signal::Reload).unwrap();
     let other = PLAIN.replace("\"a\"", "\"b\"");

@@ -42,16 +42,16 @@ impl Default for SocketTerms {
 
 /// The data of a finished connection that its client has not acknowledged yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rest {
+pub(super) struct UnackedData {
     began: Instant,
     bytes: u64,
     left: u64,
     moved_at: Instant,
 }
 
-impl Rest {
+impl UnackedData {
     pub(super) fn new(bytes: u64, now: Instant) -> Self {
-        Rest { began: now, bytes, left: bytes, moved_at: now }
+        UnackedData { began: now, bytes, left: bytes, moved_at: now }
     }
 
     /// Notes how many bytes are left.
@@ -72,7 +72,7 @@ impl Rest {
 #[derive(Debug)]
 struct Orphan {
     stream: TcpStream,
-    rest: Rest,
+    rest: UnackedData,
     look_at: Instant,
 }
 
@@ -100,7 +100,7 @@ impl Orphans {
         if is_kept {
             // For the client this looks like a close.
             let _ = stream.shutdown(Shutdown::Write);
-            let rest = Rest::new(bytes, now);
+            let rest = UnackedData::new(bytes, now);
             self.rows.push_back(Orphan { stream, rest, look_at: now + LOOK_AGAIN });
         } else {
             leave(&stream, bytes, terms);

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
-use crate::net::stream::orphans::{Rest, SocketTerms};
+use crate::net::stream::orphans::{SocketTerms, UnackedData};
 use crate::net::stream::send;
 use crate::net::tls::{QUEUE_BYTES_MAX, TlsSession};
 use crate::sys::sockets::{is_silence, unacknowledged};
@@ -42,7 +42,7 @@ pub(super) struct Socket {
     /// It failed, or the peer closed both directions.
     pub(super) broken: bool,
     /// It closes once the encrypted data is sent; what the client lacks since then.
-    pub(super) closing: Option<Rest>,
+    pub(super) closing: Option<UnackedData>,
 }
 
 /// The result of one step with a socket.
@@ -238,7 +238,7 @@ pub(super) fn close_in_peace(socket: &mut Socket, terms: &SocketTerms, now: Inst
     let left = unacknowledged(&socket.stream);
     let rest = socket.closing.get_or_insert_with(|| {
         tls.end();
-        Rest::new(left, now)
+        UnackedData::new(left, now)
     });
     match tls.flush(&mut socket.stream) {
         Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {

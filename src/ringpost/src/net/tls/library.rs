@@ -59,11 +59,11 @@ impl Library {
     }
 
     /// Reads encrypted bytes from the socket; 0 is its end.
-    pub(super) fn take_in(&mut self, socket: &mut impl Read) -> io::Result<usize> {
+    pub(super) fn read_encrypted(&mut self, socket: &mut impl Read) -> io::Result<usize> {
         match self {
             Library::Rustls(tls) => tls.read_tls(socket),
             #[cfg(feature = "legacy-tls")]
-            Library::OpenSsl(tls) => tls.take_in(socket),
+            Library::OpenSsl(tls) => tls.read_encrypted(socket),
         }
     }
 

@@ -150,7 +150,9 @@ impl TlsSession {
                 Ok(read) => return Ok(read),
                 Err(error) => return Err(self.refuse(None, error, socket)),
             }
-            let read = self.tls.take_in(&mut Watched { socket, opening: &mut self.opening });
+            let read = self
+                .tls
+                .read_encrypted(&mut RecordingSocket { socket, opening: &mut self.opening });
             let ended = match read {
                 Ok(bytes) => bytes == 0,
                 Err(again) if again.kind() == io::ErrorKind::Interrupted => continue,
@@ -363,12 +365,12 @@ impl Opening {
 }
 
 /// A socket that records its first bytes.
-struct Watched<'a, S> {
+struct RecordingSocket<'a, S> {
     socket: &'a mut S,
     opening: &'a mut Opening,
 }
 
-impl<S: Read> Read for Watched<'_, S> {
+impl<S: Read> Read for RecordingSocket<'_, S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.socket.read(into)?;
         self.opening.note(&into[..read]);

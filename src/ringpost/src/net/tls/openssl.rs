@@ -99,7 +99,7 @@ pub struct LegacyTerms {
     /// The current certificates and rules for phones.
     current: SslContext,
     verify: SslVerifyMode,
-    revoked: Option<Arc<Revoked>>,
+    revoked: Option<Arc<RevocationLists>>,
 }
 
 impl fmt::Debug for LegacyTerms {
@@ -171,7 +171,7 @@ fn spoken() -> Result<SslContextBuilder, ErrorStack> {
 fn trust(
     context: &mut SslContextBuilder,
     phones: &ClientCheck<'_>,
-) -> io::Result<Option<Arc<Revoked>>> {
+) -> io::Result<Option<Arc<RevocationLists>>> {
     let mut issuers = Vec::new();
     for issuer in phones.issuers {
         let issuer = X509::from_der(issuer)?;
@@ -191,7 +191,7 @@ fn trust(
             lists.push(list);
         }
     }
-    Ok(Some(Arc::new(Revoked(lists))))
+    Ok(Some(Arc::new(RevocationLists(lists))))
 }
 
 fn has_signed(issuer: &X509, list: &X509Crl) -> bool {
@@ -200,9 +200,9 @@ fn has_signed(issuer: &X509, list: &X509Crl) -> bool {
 
 /// Revocation lists, each signed by the issuer that it names. Their dates are not checked, as with
 /// rustls: a list that was not renewed would lock out all phones.
-struct Revoked(Vec<X509Crl>);
+struct RevocationLists(Vec<X509Crl>);
 
-impl Revoked {
+impl RevocationLists {
     /// Returns whether a certificate may pass: its issuer has a list without it.
     fn lets_pass(&self, judged: &X509StoreContextRef) -> bool {
         if judged.error_depth() != 0 {
@@ -269,7 +269,7 @@ impl LegacySession {
     /// Reads from the socket, at most 4 KiB. 0 says that the phone closed its side.
     ///
     /// # Errors The socket's error.
-    pub fn take_in(&mut self, socket: &mut impl Read) -> io::Result<usize> {
+    pub fn read_encrypted(&mut self, socket: &mut impl Read) -> io::Result<usize> {
         let mut bytes = [0; TAKE_BYTES_MAX];
         let read = socket.read(&mut bytes)?;
         let pipe = self.tls.get_mut();

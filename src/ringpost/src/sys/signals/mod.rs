@@ -71,21 +71,21 @@ pub(crate) enum Wake<T> {
 /// Signals that wait until the daemon handles them. The thread that receives them ends with the
 /// process.
 #[derive(Debug)]
-pub(crate) struct Signalled {
+pub(crate) struct SignalQueue {
     receiver: Receiver<Signal>,
-    waiting: Waiting,
+    waiting: PendingSignals,
     heeded: Arc<AtomicBool>,
     serves: Arc<AtomicBool>,
 }
 
 /// Observes unhandled signals.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct PendingSignals {
     signals: Receiver<Signal>,
     is_stop: Arc<AtomicBool>,
 }
 
-impl Waiting {
+impl PendingSignals {
     /// Returns whether there is any.
     pub(crate) fn is_any(&self) -> bool {
         !self.signals.is_empty()
@@ -97,7 +97,7 @@ impl Waiting {
     }
 }
 
-impl Signalled {
+impl SignalQueue {
     /// Begins to listen. `hangup_stops` sets the meaning of SIGHUP.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Signalled {
         let (sender, receiver) = unbounded();
         let (heeded, serves) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let is_stop = Arc::new(AtomicBool::new(false));
-        let waiting = Waiting { signals: receiver.clone(), is_stop: is_stop.clone() };
+        let waiting = PendingSignals { signals: receiver.clone(), is_stop: is_stop.clone() };
         let mut signals = SignalSource::new()?;
         let (seen, is_serving) = (Arc::clone(&heeded), Arc::clone(&serves));
         thread::Builder::new().name("signals".into()).spawn(move || {
@@ -128,20 +128,20 @@ impl Signalled {
             // Another signal cuts the drain short.
             signals.forever().map(meaning).try_for_each(|signal| sender.send(signal)).ok();
         })?;
-        Ok(Signalled { receiver, waiting, heeded, serves })
+        Ok(SignalQueue { receiver, waiting, heeded, serves })
     }
 
     /// Returns a source of signals for a test.
     #[cfg(test)]
     pub(crate) fn pretended() -> (Sender<Signal>, Self) {
         let (sender, receiver) = unbounded();
-        let waiting = Waiting { signals: receiver.clone(), is_stop: Arc::default() };
+        let waiting = PendingSignals { signals: receiver.clone(), is_stop: Arc::default() };
         let (heeded, serves) = (Arc::default(), Arc::default());
-        (sender, Signalled { receiver, waiting, heeded, serves })
+        (sender, SignalQueue { receiver, waiting, heeded, serves })
     }
 
     /// Returns an observer of unhandled signals.
-    pub(crate) fn waiting(&self) -> Waiting {
+    pub(crate) fn waiting(&self) -> PendingSignals {
         self.waiting.clone()
     }
 
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_signal_to_stop_is_heeded_by_whoever_takes_it() {
-        let (sender, signals) = Signalled::pretended();
+        let (sender, signals) = SignalQueue::pretended();
         assert_eq!(signals.within(Duration::ZERO), None);
         sender.send(Signal::Reload).unwrap();
         assert_eq!(signals.within(Duration::ZERO), Some(Signal::Reload));

@@ -14,14 +14,14 @@ use engine::vault::request::{Login, LoginSecret, Precondition, VaultError};
 use engine::vault::upload::{Existing, Upload};
 
 /// A store whose worker is the test.
-struct Asked {
+struct StoreBench {
     bench: Bench,
     tree: Arc<Tree>,
     store: Store,
     answers: Receiver<Answer>,
 }
 
-impl Asked {
+impl StoreBench {
     fn new() -> Self {
         let bench = Bench::new();
         bench.put("common/.ringpost-1-1", "left by a crash");
@@ -30,7 +30,7 @@ impl Asked {
         let (config, now) = (StoreConfig::default(), std::time::Instant::now());
         let published = bench.published.clone();
         let store = Store::start(config, now, replies, Arc::default(), published).unwrap();
-        Asked { tree: Arc::new(bench.tree.clone()), bench, store, answers }
+        StoreBench { tree: Arc::new(bench.tree.clone()), bench, store, answers }
     }
 
     fn answer(&self, ask: Ask) -> Answer {
@@ -65,7 +65,7 @@ impl Asked {
 
 #[test]
 fn an_upload_goes_its_way_through_the_threads_and_back() {
-    let asked = Asked::new();
+    let asked = StoreBench::new();
     let begin = Act::Begin { at: at("/common/fw.bin"), how: How::Replace };
     let Ok(Done::Begun { mut part, .. }) = asked.act(begin) else { panic!("not begun") };
     for piece in ["by", "tes"] {
@@ -89,8 +89,8 @@ fn an_upload_goes_its_way_through_the_threads_and_back() {
 
 #[test]
 fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() {
-    let mut asked = Asked::new();
-    let begin = |asked: &Asked, name: &str| {
+    let mut asked = StoreBench::new();
+    let begin = |asked: &StoreBench, name: &str| {
         let begun = asked.act(Act::Begin { at: at(name), how: How::Replace });
         let Ok(Done::Begun { part, .. }) = begun else { panic!("not begun") };
         part
@@ -109,7 +109,7 @@ fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() 
 
 #[test]
 fn a_file_that_goes_away_under_the_loader_is_gone() {
-    let asked = Asked::new();
+    let asked = StoreBench::new();
     asked.bench.put("common/odd:name", "x");
     let (ticket, tree) = (ASKED, asked.tree.clone());
     let act = Box::new(Act::Open { at: at("/common/odd:name") });
@@ -125,7 +125,7 @@ fn a_file_that_goes_away_under_the_loader_is_gone() {
 
 #[test]
 fn whoever_is_in_the_file_logs_in_and_nobody_else() {
-    let asked = Asked::new();
+    let asked = StoreBench::new();
     let cheap = Argon2::from(Params::new(8, 1, 1, None).unwrap());
     let hash = users::hash(&cheap, b"right").unwrap();
     fs::write(asked.bench.path("users.txt"), format!("ann:{hash}\nbob:{hash}:4711\n")).unwrap();

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::users::User;
-use super::{Authenticator, Judgement, Trial, secret_of, today};
+use super::{Authenticator, Comparison, Judgement, secret_of, today};
 use engine::address::AddressKey;
 use engine::vault::request::{Login, LoginSecret, VaultError};
 use wire::http::authorization::DigestCredentials;
@@ -66,7 +66,7 @@ impl Authenticator {
     }
 
     /// Returns the users' file that the right password of a trial is from.
-    fn place_of(&self, trial: &Trial) -> Option<usize> {
+    fn place_of(&self, trial: &Comparison) -> Option<usize> {
         let state = self.lock();
         let right = trial.hashes.iter().position(|(_, digest)| state.right.contains(digest))?;
         trial.places.get(right).copied()
@@ -119,7 +119,12 @@ impl Authenticator {
     }
 
     /// Returns the hashes that a login must be compared with, after all cheap checks.
-    fn trial_of(&self, login: &Login, password: &[u8], now: Instant) -> Result<Trial, VaultError> {
+    fn trial_of(
+        &self,
+        login: &Login,
+        password: &[u8],
+        now: Instant,
+    ) -> Result<Comparison, VaultError> {
         if password.is_empty() {
             return Err(VaultError::Unauthorized);
         }
@@ -137,6 +142,6 @@ impl Authenticator {
             hashes.push(self.decoy());
         }
         let whole = secret_of(&login.name, password);
-        Ok(Trial { places, ..self.trial(hashes, password.to_vec(), &whole) })
+        Ok(Comparison { places, ..self.trial(hashes, password.to_vec(), &whole) })
     }
 }

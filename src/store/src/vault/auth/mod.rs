@@ -121,7 +121,7 @@ struct Pinning {
 }
 
 /// The hashes that a secret must be compared with.
-struct Trial {
+struct Comparison {
     /// The hashes, one of which must match, each with the secret's digest for it.
     hashes: Vec<(Box<str>, Digest)>,
     /// The index of each hash's users' file.
@@ -132,7 +132,7 @@ struct Trial {
 /// What is left to decide about a request.
 enum Question {
     /// Whether the secret is this one.
-    Compare(Trial),
+    Compare(Comparison),
     /// Nothing: it is the extension's first secret.
     First(Vec<u8>),
 }
@@ -268,13 +268,13 @@ impl Authenticator {
 
     /// The digests include the name, so that the time taken does not tell two unknown users from
     /// known ones.
-    fn trial(&self, hashes: Vec<Box<str>>, secret: Vec<u8>, whole: &[u8]) -> Trial {
+    fn trial(&self, hashes: Vec<Box<str>>, secret: Vec<u8>, whole: &[u8]) -> Comparison {
         let with_digest = |hash: Box<str>| {
             let digest = self.digest(&hash, whole);
             (hash, digest)
         };
         let hashes = hashes.into_iter().map(with_digest).collect();
-        Trial { hashes, places: Vec::new(), secret }
+        Comparison { hashes, places: Vec::new(), secret }
     }
 
     fn wait_over(&self, client: IpAddr, now: Instant) -> Result<(), VaultError> {
@@ -284,7 +284,7 @@ impl Authenticator {
     }
 
     /// Runs argon2 and remembers the result.
-    fn compare(&self, trial: &Trial) -> bool {
+    fn compare(&self, trial: &Comparison) -> bool {
         // The newest is last, and the one in use for the longest time.
         trial.hashes.iter().rev().any(|(hash, digest)| {
             if self.lock().wrong.contains(digest) {
@@ -312,7 +312,7 @@ impl Authenticator {
     }
 
     /// Decides from remembered digests.
-    fn remember(&self, trial: &Trial, now: Instant) -> Judgement {
+    fn remember(&self, trial: &Comparison, now: Instant) -> Judgement {
         let mut state = self.lock();
         state.right.forget_old(now);
         state.wrong.forget_old(now);

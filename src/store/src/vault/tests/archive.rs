@@ -9,7 +9,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::{Bench, item};
 use crate::durable::{Fault, Step};
-use crate::vault::archive::{self, Intake, Limits, Unfit};
+use crate::vault::archive::{self, ArchiveError, Intake, Limits};
 use crate::vault::versions;
 use engine::vault::request::{Precondition, VaultOp};
 use engine::vault::timestamp::Timestamp;
@@ -25,7 +25,7 @@ impl Bench {
         bytes
     }
 
-    fn import(&mut self, bytes: &[u8]) -> (Intake, Result<(), Unfit>) {
+    fn import(&mut self, bytes: &[u8]) -> (Intake, Result<(), ArchiveError>) {
         let mut intake = Intake::default();
         let vault = self.policy.dir.clone();
         let done = archive::import(&mut self.writer, &vault, bytes, LIMITS, &mut intake);
@@ -135,7 +135,7 @@ fn two_imports_of_the_same_file_at_once_add_each_version_once() {
 #[test]
 fn a_member_that_is_no_version_has_all_of_the_file_refused() {
     let told = |archive: &[u8]| match archive::examine(archive, LIMITS) {
-        Err(Unfit::Member { path: _, why }) => why,
+        Err(ArchiveError::Member { path: _, why }) => why,
         other => panic!("{other:?}"),
     };
     for path in [
@@ -173,7 +173,7 @@ fn a_member_that_is_no_version_has_all_of_the_file_refused() {
     assert!(told(&member(&gone, b"x", |_| ())).contains("yet has bytes"));
     let early = Limits { latest: Timestamp::of_second(1_000), ..LIMITS };
     match archive::examine(&*member(PATH, b"x", |_| ()), early) {
-        Err(Unfit::Member { why, .. }) => assert!(why.contains("yet to come")),
+        Err(ArchiveError::Member { why, .. }) => assert!(why.contains("yet to come")),
         other => panic!("{other:?}"),
     }
     assert_eq!(archive::examine(&*member(PATH, b"x", |_| ()), LIMITS).unwrap(), 1);
@@ -208,7 +208,7 @@ fn an_archive_that_is_damaged_anywhere_changes_nothing() {
     from.keep_two_and_forget();
     let whole = from.export();
     let told = |bytes: &[u8]| match archive::examine(bytes, LIMITS) {
-        Err(Unfit::Damaged(why)) => why,
+        Err(ArchiveError::Damaged(why)) => why,
         other => panic!("{other:?}"),
     };
     for bytes in 0..whole.len() {
@@ -242,11 +242,11 @@ fn what_was_added_before_the_disk_failed_is_told_and_the_rest_comes_with_the_nex
     let archive = from.export();
     to.writer.fail(Some(Fault { step: Step::Rename, crash: false, nth: None }));
     let (intake, done) = to.import(&archive);
-    assert!(matches!(done, Err(Unfit::Vault(_))), "{done:?}");
+    assert!(matches!(done, Err(ArchiveError::Vault(_))), "{done:?}");
     assert_eq!(intake.added, 0);
     assert!(to.strays().is_empty());
     to.writer.fail(Some(Fault { step: Step::SyncDirectory, crash: false, nth: None }));
-    assert!(matches!(to.import(&archive).1, Err(Unfit::Vault(_))));
+    assert!(matches!(to.import(&archive).1, Err(ArchiveError::Vault(_))));
     to.writer.fail(None);
     to.import(&archive).1.unwrap();
     assert_eq!(to.export(), archive);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::super::archive_monthly::{self, Gathered};
+use super::super::archive_monthly::{self, ArchiveReport};
 use super::super::versions::{self, VersionName};
 use super::{Bench, item};
 use crate::durable::{Disk, Fault, Step};
@@ -48,7 +48,7 @@ impl Bench {
         fs::write(dir.join(name), text).unwrap();
     }
 
-    fn gather(&self, disk: &mut Disk) -> Gathered {
+    fn gather(&self, disk: &mut Disk) -> ArchiveReport {
         archive_monthly::gather_with(disk, &self.policy, now(), || true)
     }
 
@@ -250,5 +250,5 @@ fn a_job_that_is_told_to_stop_stops_between_two_archives() {
     assert_eq!(bench.here(), before);
     bench.gather(&mut Disk::default());
     let none = Bench { policy: Bench::new().policy, ..Bench::new() };
-    assert_eq!(archive_monthly::gather(&none.policy, now(), || true), Gathered::default());
+    assert_eq!(archive_monthly::gather(&none.policy, now(), || true), ArchiveReport::default());
 }

@@ -31,27 +31,27 @@ fn cheap() -> Argon2<'static> {
 }
 
 /// A vault with an authenticator.
-struct Guarded {
+struct GuardedVault {
     bench: Bench,
     authenticator: Authenticator,
     client: IpAddr,
     now: Instant,
 }
 
-impl Guarded {
+impl GuardedVault {
     fn new(auth: impl Fn(&Bench) -> Auth) -> Self {
         let mut bench = Bench::new();
         bench.policy.auth = auth(&bench);
         let authenticator = Authenticator::new(cheap()).unwrap();
-        Guarded { bench, authenticator, client: [10, 0, 0, 1].into(), now: Instant::START }
+        GuardedVault { bench, authenticator, client: [10, 0, 0, 1].into(), now: Instant::START }
     }
 
     fn pinned() -> Self {
-        Guarded::new(|_| Auth::Pinned)
+        GuardedVault::new(|_| Auth::Pinned)
     }
 
     fn users(lines: &str) -> Self {
-        let guarded = Guarded::new(|bench| Auth::Users(bench.top.path().join("users.txt")));
+        let guarded = GuardedVault::new(|bench| Auth::Users(bench.top.path().join("users.txt")));
         guarded.write_users(lines);
         guarded
     }
@@ -123,7 +123,7 @@ const DENIED: Result<(), VaultError> = Err(VaultError::Unauthorized);
 
 #[test]
 fn a_certificate_opens_what_asks_for_one() {
-    let guarded = Guarded::new(|_| Auth::Certificate);
+    let guarded = GuardedVault::new(|_| Auth::Certificate);
     let mut request = guarded.request(&item("1"), "any:thing", VaultOp::Fetch);
     assert_eq!(guarded.pass(&request), Err(VaultError::Unauthorized));
     request.credentials.certificate = true;
@@ -132,7 +132,7 @@ fn a_certificate_opens_what_asks_for_one() {
 
 #[test]
 fn a_user_reaches_the_extensions_of_the_line_and_no_others() {
-    let mut guarded = Guarded::users("4711=a\nann=b:1,2\nboss=c:*");
+    let mut guarded = GuardedVault::users("4711=a\nann=b:1,2\nboss=c:*");
     assert_eq!(guarded.put("4711", "4711:a"), Ok(()));
     assert_eq!(guarded.put("4712", "4711:a"), DENIED);
     assert_eq!(guarded.put("1", "ann:b"), Ok(()));
@@ -147,7 +147,7 @@ fn a_user_reaches_the_extensions_of_the_line_and_no_others() {
 
 #[test]
 fn names_that_nobody_has_cost_as_much_each() {
-    let mut guarded = Guarded::users("4711=a");
+    let mut guarded = GuardedVault::users("4711=a");
     for (name, checked) in [("eve", 1), ("mallory", 2), ("4711", 3), ("eve", 3)] {
         assert_eq!(guarded.get("4711", &format!("{name}:guess")), DENIED);
         assert_eq!(guarded.checked(), checked, "{name}");
@@ -156,7 +156,7 @@ fn names_that_nobody_has_cost_as_much_each() {
 
 #[test]
 fn a_secret_that_was_right_once_costs_nothing_again() {
-    let mut guarded = Guarded::users("ann=b:*");
+    let mut guarded = GuardedVault::users("ann=b:*");
     for extension in 0..50 {
         assert_eq!(guarded.put(&extension.to_string(), "ann:b"), Ok(()));
     }
@@ -165,7 +165,7 @@ fn a_secret_that_was_right_once_costs_nothing_again() {
 
 #[test]
 fn an_unknown_user_costs_as_much_as_a_wrong_password() {
-    let mut guarded = Guarded::users("ann=b:*");
+    let mut guarded = GuardedVault::users("ann=b:*");
     assert_eq!(guarded.get("1", "ann:x"), DENIED);
     assert_eq!(guarded.checked(), 1);
     assert_eq!(guarded.get("1", "nobody:x"), DENIED);
@@ -174,7 +174,7 @@ fn an_unknown_user_costs_as_much_as_a_wrong_password() {
 
 #[test]
 fn a_changed_users_file_holds_at_once() {
-    let mut guarded = Guarded::users("ann=b:*");
+    let mut guarded = GuardedVault::users("ann=b:*");
     assert_eq!(guarded.put("1", "ann:b"), Ok(()));
     guarded.write_users("ann=c:*");
     assert_eq!(guarded.put("1", "ann:b"), DENIED);
@@ -187,7 +187,7 @@ fn a_changed_users_file_holds_at_once() {
 
 #[test]
 fn the_first_secret_that_stores_something_is_compared_ever_after() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     assert_eq!(guarded.put("1", "10.9.9.9:123"), Ok(()));
     assert_eq!(guarded.put("1", "10.9.9.9:123"), Ok(()));
     assert_eq!(guarded.put("1", "10.9.9.9:124"), DENIED);
@@ -205,7 +205,7 @@ fn the_first_secret_that_stores_something_is_compared_ever_after() {
 
 #[test]
 fn asking_for_what_is_not_there_pins_nothing() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     assert_eq!(guarded.get("1", "a:guess"), Err(VaultError::NotThere));
     let forget = VaultOp::Forget { precondition: Precondition::None };
     assert_eq!(guarded.act("1", "a:guess", forget), Err(VaultError::NotThere));
@@ -216,7 +216,7 @@ fn asking_for_what_is_not_there_pins_nothing() {
 
 #[test]
 fn the_first_secret_that_obtains_older_data_is_pinned() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     guarded.bench.keep(&item("1"), "from open days").unwrap();
     assert_eq!(guarded.get("1", "a:first"), Ok(()));
     assert_eq!(guarded.get("1", "a:second"), DENIED);
@@ -225,7 +225,7 @@ fn the_first_secret_that_obtains_older_data_is_pinned() {
 
 #[test]
 fn a_store_that_failed_pins_nothing() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     let demanding =
         VaultOp::Keep { bytes: b"x".to_vec(), precondition: Precondition::Exists, cancel: None };
     assert_eq!(guarded.act("1", "a:first", demanding), Err(VaultError::Precondition));
@@ -235,7 +235,7 @@ fn a_store_that_failed_pins_nothing() {
 
 #[test]
 fn of_two_first_secrets_at_once_one_is_pinned_and_the_other_refused() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     let [one, same, other] =
         ["a:one", "a:one", "a:other"].map(|secret| guarded.request(&item("1"), secret, put()));
     let Ok(Verified::ToPin(hash)) = guarded.pass(&one) else { panic!("it is the first") };
@@ -253,7 +253,7 @@ fn of_two_first_secrets_at_once_one_is_pinned_and_the_other_refused() {
 
 #[test]
 fn a_secret_pinned_by_another_process_meanwhile_is_not_replaced() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     let request = guarded.request(&item("1"), "a:late", put());
     let Ok(Verified::ToPin(hash)) = guarded.pass(&request) else { panic!("it is the first") };
     let early = guarded.request(&item("1"), "a:early", put());
@@ -265,7 +265,7 @@ fn a_secret_pinned_by_another_process_meanwhile_is_not_replaced() {
 
 #[test]
 fn guessing_is_slowed_down_for_the_address_and_nobody_else() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     guarded.put("1", "a:right").unwrap();
     for guess in 0..6 {
         assert_eq!(guarded.get("1", &format!("a:{guess}")), DENIED);
@@ -285,7 +285,7 @@ fn guessing_is_slowed_down_for_the_address_and_nobody_else() {
 
 #[test]
 fn a_phone_that_repeats_its_old_secret_is_no_guesser() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     guarded.put("1", "a:right").unwrap();
     for _ in 0..100 {
         assert_eq!(guarded.get("1", "a:old"), DENIED);
@@ -297,7 +297,7 @@ fn a_phone_that_repeats_its_old_secret_is_no_guesser() {
 
 #[test]
 fn no_secret_fits_another_extension() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     guarded.put("1", "a:one").unwrap();
     guarded.put("2", "a:two").unwrap();
     assert_eq!(guarded.get("2", "a:one"), DENIED);
@@ -307,7 +307,7 @@ fn no_secret_fits_another_extension() {
 
 #[test]
 fn a_broken_pin_lets_nobody_in() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     guarded.put("1", "a:one").unwrap();
     let pin = guarded.bench.policy.dir.join("1/secret");
     for broken in ["", "a:one", "$argon2id$v=19$"] {
@@ -321,7 +321,7 @@ fn a_broken_pin_lets_nobody_in() {
 
 #[test]
 fn what_is_remembered_is_bounded() {
-    let guarded = Arc::new(Guarded::pinned());
+    let guarded = Arc::new(GuardedVault::pinned());
     let requests: Vec<_> =
         (0..100).map(|number| guarded.request(&item(&number.to_string()), "a:b", put())).collect();
     for request in &requests {
@@ -333,7 +333,7 @@ fn what_is_remembered_is_bounded() {
 
 #[test]
 fn two_passwords_of_a_user_hold_at_once_and_one_whose_day_is_over_does_not() {
-    let mut guarded = Guarded::users("ann=old:4711\nann=new:4711\n");
+    let mut guarded = GuardedVault::users("ann=old:4711\nann=new:4711\n");
     assert_eq!(guarded.act("4711", "ann:old", keeping()), Ok(()));
     assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
     assert_eq!(guarded.act("4711", "ann:wrong", keeping()), Err(VaultError::Unauthorized));
@@ -350,7 +350,7 @@ fn keeping() -> VaultOp {
 
 #[test]
 fn whoever_invents_extensions_pins_no_more_of_them_than_an_hour_allows() {
-    let mut guarded = Guarded::pinned();
+    let mut guarded = GuardedVault::pinned();
     guarded.bench.policy.bounds.new_max = 2;
     for number in 0..2 {
         assert_eq!(guarded.act(&number.to_string(), "a:x", keeping()), Ok(()));

@@ -16,13 +16,13 @@ use engine::vault::request::{
 };
 
 /// A store whose worker is the test.
-struct Asked {
+struct StoreBench {
     bench: Bench,
     store: Store,
     answers: Receiver<Answer>,
 }
 
-impl Asked {
+impl StoreBench {
     fn new(auth: Auth) -> Self {
         let mut bench = Bench::new();
         bench.policy.auth = auth;
@@ -35,7 +35,7 @@ impl Asked {
             Arc::default(),
             Arc::default(),
         );
-        Asked { bench, store: store.unwrap(), answers }
+        StoreBench { bench, store: store.unwrap(), answers }
     }
 
     fn ask(&self, ticket: u64, extension: &str, secret: &str, act: VaultOp) {
@@ -66,7 +66,7 @@ fn put(text: &str) -> VaultOp {
 
 #[test]
 fn what_a_worker_has_kept_it_can_fetch_and_forget() {
-    let asked = Asked::new(Auth::Open);
+    let asked = StoreBench::new(Auth::Open);
     // The server creates its vault at the start: a missing vault is not an empty one.
     asked.ask(1, "1", "", VaultOp::Fetch);
     assert_eq!(asked.answer().1.unwrap_err(), VaultError::Io);
@@ -88,7 +88,7 @@ fn what_a_worker_has_kept_it_can_fetch_and_forget() {
 
 #[test]
 fn many_phones_that_store_at_once_are_all_answered() {
-    let asked = Asked::new(Auth::Open);
+    let asked = StoreBench::new(Auth::Open);
     for ticket in 0..300 {
         asked.ask(ticket, &(ticket % 50).to_string(), "", put(&ticket.to_string()));
     }
@@ -99,7 +99,7 @@ fn many_phones_that_store_at_once_are_all_answered() {
 
 #[test]
 fn phones_that_show_the_first_secret_at_once_all_get_in_and_no_other_does() {
-    let asked = Asked::new(Auth::Pinned);
+    let asked = StoreBench::new(Auth::Pinned);
     for ticket in 0..8 {
         asked.ask(ticket, "1", "cs:secret", put("text"));
     }
@@ -115,11 +115,11 @@ fn phones_that_show_the_first_secret_at_once_all_get_in_and_no_other_does() {
 
 #[test]
 fn a_store_that_ends_answers_all_that_it_took() {
-    let asked = Asked::new(Auth::Pinned);
+    let asked = StoreBench::new(Auth::Pinned);
     for ticket in 0..20 {
         asked.ask(ticket, &ticket.to_string(), "cs:secret", put("text"));
     }
-    let Asked { store, answers, bench } = asked;
+    let StoreBench { store, answers, bench } = asked;
     drop(store);
     assert_eq!(answers.try_iter().count(), 20);
     drop(bench);

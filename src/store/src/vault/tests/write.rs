@@ -294,7 +294,7 @@ impl Dice {
 
 /// The answers that phones may have got about one item.
 #[derive(Debug, Default)]
-struct Told {
+struct ItemHistory {
     acknowledged: Option<String>,
     /// Later changes without an answer: they may be there or not.
     maybe: Vec<Option<String>>,
@@ -307,7 +307,7 @@ fn whatever_fails_the_newest_acknowledged_is_what_is_fetched() {
         let mut bench = Bench::new();
         bench.policy.versions_max = 1 + random.below(4) as usize;
         let items = ["1", "2", "3"].map(item);
-        let mut told: [Told; 3] = Default::default();
+        let mut told: [ItemHistory; 3] = Default::default();
         for number in 0..40 {
             let which = random.below(3) as usize;
             if random.below(3) == 0 {
@@ -320,7 +320,7 @@ fn whatever_fails_the_newest_acknowledged_is_what_is_fetched() {
                 None => bench.forget(&items[which]),
             };
             match done {
-                Ok(()) => told[which] = Told { acknowledged: text, maybe: Vec::new() },
+                Ok(()) => told[which] = ItemHistory { acknowledged: text, maybe: Vec::new() },
                 Err(VaultError::NotThere) => assert_eq!(bench.fetch(&items[which]), None),
                 Err(_) => told[which].maybe.push(text),
             }

@@ -14,12 +14,12 @@ use super::*;
 use crate::net::tls::openssl::{ClientCheck, LegacySessions, LegacyTerms, Pair};
 
 /// A certificate with its key, signed by an issuer.
-struct Shown {
+struct SignedPair {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-impl Shown {
+impl SignedPair {
     fn new(issuer: &Issuer, kind: &'static SignatureAlgorithm, serial: u64) -> Self {
         let key = KeyPair::generate_for(kind).unwrap();
         let mut params = CertificateParams::new(vec!["phone.test".to_owned()]).unwrap();
@@ -29,12 +29,15 @@ impl Shown {
         params.serial_number = Some(SerialNumber::from(serial));
         let certificate = params.signed_by(&key, issuer).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        Shown { chain: vec![certificate.der().clone(), issuer.der().clone()], key }
+        SignedPair { chain: vec![certificate.der().clone(), issuer.der().clone()], key }
     }
 }
 
-fn both(issuer: &Issuer) -> Vec<Shown> {
-    vec![Shown::new(issuer, &PKCS_RSA_SHA256, 1), Shown::new(issuer, &PKCS_ECDSA_P256_SHA256, 2)]
+fn both(issuer: &Issuer) -> Vec<SignedPair> {
+    vec![
+        SignedPair::new(issuer, &PKCS_RSA_SHA256, 1),
+        SignedPair::new(issuer, &PKCS_ECDSA_P256_SHA256, 2),
+    ]
 }
 
 /// An authority that may also revoke.
@@ -46,7 +49,7 @@ fn revoking_authority() -> Issuer {
 }
 
 fn made(
-    shown: &[Shown],
+    shown: &[SignedPair],
     phones: Option<&ClientCheck<'_>>,
     sessions: Option<&LegacySessions>,
 ) -> io::Result<TlsTerms> {
@@ -154,7 +157,7 @@ fn old_phones_get_what_they_speak() {
 fn a_phone_that_knows_no_ecdsa_is_shown_the_rsa_certificate() {
     let issuer = authority();
     let terms = made(&both(&issuer), None, None).unwrap();
-    let alone = made(&[Shown::new(&issuer, &PKCS_ECDSA_P256_SHA256, 3)], None, None).unwrap();
+    let alone = made(&[SignedPair::new(&issuer, &PKCS_ECDSA_P256_SHA256, 3)], None, None).unwrap();
     for (terms, suites, expected) in [
         (&terms, "ECDHE-ECDSA-AES128-SHA", None),
         (&terms, "AES128-SHA", None),
@@ -353,7 +356,7 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
         params.signed_by(by).unwrap().der().clone()
     };
     let showing = |by: &Issuer, version| {
-        let shown = Shown::new(by, &PKCS_ECDSA_P256_SHA256, 77);
+        let shown = SignedPair::new(by, &PKCS_ECDSA_P256_SHA256, 77);
         // OpenSSL accepts a certificate's curve only from a client that also exchanges keys on it.
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_protocol_versions(&[version]).unwrap();
@@ -395,7 +398,7 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
 fn what_does_not_fit_together_is_refused_before_it_is_used() {
     let issuer = authority();
     let mut shown = both(&issuer);
-    shown[0].key = Shown::new(&issuer, &PKCS_RSA_SHA256, 9).key;
+    shown[0].key = SignedPair::new(&issuer, &PKCS_RSA_SHA256, 9).key;
     assert!(made(&shown, None, None).is_err());
     let garbled = [CertificateRevocationListDer::from(vec![0x30, 3, 1, 2, 3])];
     let phones = ClientCheck { issuers: &[], lists: &garbled, is_required: true };

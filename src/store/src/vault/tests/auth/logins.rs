@@ -3,7 +3,7 @@
 use super::*;
 
 /// Writes a users' file beside the vault's, with what Digest needs if a line has `digest`.
-fn write_phones(guarded: &Guarded, lines: &[(&str, &str, bool)]) -> PathBuf {
+fn write_phones(guarded: &GuardedVault, lines: &[(&str, &str, bool)]) -> PathBuf {
     let path = guarded.bench.top.path().join("passwords.txt");
     let line = |(name, password, digest): &(&str, &str, bool)| {
         let hash = users::hash(&cheap(), password.as_bytes()).unwrap();
@@ -15,7 +15,7 @@ fn write_phones(guarded: &Guarded, lines: &[(&str, &str, bool)]) -> PathBuf {
     path
 }
 
-fn login(guarded: &Guarded, users: &[&PathBuf], name: &str, password: &str) -> Login {
+fn login(guarded: &GuardedVault, users: &[&PathBuf], name: &str, password: &str) -> Login {
     Login {
         client: guarded.client,
         users: users.iter().map(|users| (*users).clone()).collect(),
@@ -46,7 +46,7 @@ fn respond(name: &str, password: &str, algorithm: &str) -> LoginSecret {
 
 #[test]
 fn a_login_says_in_which_file_the_user_is() {
-    let guarded = Guarded::users("root=secret");
+    let guarded = GuardedVault::users("root=secret");
     let phones = write_phones(&guarded, &[("PlcmSpIp", "secret", false)]);
     let admins = guarded.users_path();
     let prove = |files: &[&PathBuf], name: &str, password: &str| {
@@ -69,7 +69,7 @@ fn a_login_says_in_which_file_the_user_is() {
 
 #[test]
 fn a_password_that_was_taken_out_of_its_file_opens_nothing_though_it_is_remembered() {
-    let guarded = Guarded::users("");
+    let guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "old", true), ("ann", "new", true)]);
     let judge = |secret: LoginSecret| {
         let login = Login { secret, ..login(&guarded, &[&phones], "ann", "") };
@@ -90,7 +90,7 @@ fn a_password_that_was_taken_out_of_its_file_opens_nothing_though_it_is_remember
 
 #[test]
 fn a_response_is_checked_without_argon2_by_either_hash_and_for_its_own_user() {
-    let guarded = Guarded::users("");
+    let guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "secret", true), ("bob", "secret", false)]);
     let judge = |name: &str, secret: LoginSecret| {
         let login = Login { secret, ..login(&guarded, &[&phones], name, "") };
@@ -108,9 +108,9 @@ fn a_response_is_checked_without_argon2_by_either_hash_and_for_its_own_user() {
 
 #[test]
 fn wrong_responses_make_their_user_wait_and_not_all_behind_the_address() {
-    let mut guarded = Guarded::users("");
+    let mut guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "secret", true), ("bob", "secret", true)]);
-    let judge = |guarded: &Guarded, name: &str, password: &str| {
+    let judge = |guarded: &GuardedVault, name: &str, password: &str| {
         let secret = respond(name, password, "MD5");
         let login = Login { secret, ..login(guarded, &[&phones], name, "") };
         guarded.authenticator.judge_login(&login, guarded.now).expect("no argon2")
@@ -137,9 +137,9 @@ fn wrong_responses_make_their_user_wait_and_not_all_behind_the_address() {
 
 #[test]
 fn what_is_remembered_of_passwords_is_looked_at_again_after_two_weeks_at_most() {
-    let mut guarded = Guarded::users("");
+    let mut guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "secret", false)]);
-    let judge = |guarded: &Guarded| {
+    let judge = |guarded: &GuardedVault| {
         let login = login(guarded, &[&phones], "ann", "secret");
         guarded.authenticator.judge_login(&login, guarded.now)
     };
@@ -154,7 +154,7 @@ fn what_is_remembered_of_passwords_is_looked_at_again_after_two_weeks_at_most() 
 
 #[test]
 fn one_password_that_comes_many_times_at_once_is_hashed_once() {
-    let guarded = Guarded::users("");
+    let guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "secret", false)]);
     let vault = Vault::new(cheap()).unwrap();
     let (writer, _tasks) = crossbeam_channel::unbounded();

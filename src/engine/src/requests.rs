@@ -15,7 +15,7 @@ use crate::vault::upload::{Deletion, PartDone, PartOp, Upload};
 pub enum Ask {
     /// Bring a file's bytes into memory.
     Open {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// Which file.
         entry: Arc<Entry>,
@@ -24,28 +24,28 @@ pub enum Ask {
     },
     /// Check whether a mapped file has changed since it was mapped.
     Verify {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The mapping in question.
         blob: Arc<Blob>,
     },
     /// Write an upload beside its place, sync it, and put it there.
     Store {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The bytes and where they belong.
         upload: Box<Upload>,
     },
     /// Delete a file that an upload stored, and sync its directory.
     Delete {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// Which.
         deletion: Box<Deletion>,
     },
     /// Do something for an unfinished upload.
     Upload {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The directory of the upload's rule.
         directory: u16,
@@ -55,7 +55,7 @@ pub enum Ask {
     /// Read a part of a mapped file into this process, for callers that need the bytes themselves,
     /// as TLS does.
     Read {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The mapping.
         blob: Arc<Blob>,
@@ -68,14 +68,14 @@ pub enum Ask {
     },
     /// Have the vault do something.
     Vault {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The operation, the user and the credentials.
         request: Box<VaultRequest>,
     },
     /// Do something with the data directories, for an administrator.
     Files {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The part of the files that this session may see.
         tree: Arc<files::Tree>,
@@ -84,7 +84,7 @@ pub enum Ask {
     },
     /// Check a name and a password.
     Login {
-        /// Who asks.
+        /// The asker's ticket.
         ticket: Ticket,
         /// Name and password.
         login: Box<Login>,
@@ -96,63 +96,63 @@ pub enum Ask {
 pub enum Answer {
     /// The bytes, or why there are none.
     Opened {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The bytes, or why there are none.
         result: Result<Arc<Blob>, OpenError>,
     },
     /// Whether the mapping is still one version of the file.
     Verified {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// False if the file was changed in place since it was mapped.
         unchanged: bool,
     },
     /// The upload is durable, or why it is not.
     Stored {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The result, once file and directory are synced.
         result: Result<Stored, StoreError>,
     },
     /// The file is gone, or why it is not.
     Deleted {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The result, once the directory is synced.
         result: Result<(), StoreError>,
     },
     /// What was done for an unfinished upload, or why nothing was.
     Upload {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// What was done.
         result: Result<PartDone, StoreError>,
     },
     /// A part of a file.
     Read {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// Exactly the requested bytes, or why there are none.
         result: Result<Vec<u8>, OpenError>,
     },
     /// What the vault did.
     Vault {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// What was done, or why it was not.
         result: Result<VaultReply, VaultError>,
     },
     /// What was done with the data directories.
     Files {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// What was done, or why it was not.
         result: Result<files::Done, files::Fault>,
     },
     /// Whether a user may log in.
     Login {
-        /// Who asked.
+        /// The asker's ticket.
         ticket: Ticket,
         /// The index of the users' file that has the user, or why none does.
         result: Result<usize, VaultError>,
@@ -160,7 +160,7 @@ pub enum Answer {
 }
 
 impl Ask {
-    /// Who asks.
+    /// Returns the ticket of the asker.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         match self {
@@ -178,7 +178,7 @@ impl Ask {
 }
 
 impl Answer {
-    /// Who asked.
+    /// Returns the ticket of the asker.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         match self {

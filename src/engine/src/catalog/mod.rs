@@ -33,7 +33,7 @@ pub struct RootId(pub u16);
 /// An open directory. Only the code that opens files knows what it is; all other code passes it on.
 pub type RootHandle = Arc<dyn Any + Send + Sync>;
 
-/// How a file's bytes travel.
+/// How a file's bytes are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// As they are.

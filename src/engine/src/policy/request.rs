@@ -21,13 +21,13 @@ pub struct Request<'a> {
     pub client: IpAddr,
     /// The requested name.
     pub resource: Resource<'a>,
-    /// What is to be done with it.
+    /// The operation.
     pub operation: Operation,
     /// The user whose password the client has proven, for the `[[protect]]` rows that accept it.
     pub proven: Option<&'a Proof>,
 }
 
-/// What is to be done with a name.
+/// An operation on a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Read it.

@@ -122,7 +122,7 @@ pub struct Kept {
 
 /// Marks the versions within floods. `versions` are in order, each with the time since the version
 /// before it when it was stored. A version is within a flood if it was stored, and replaced, within
-/// [`FLOOD_GAP_NS`]. Versions that thinning removed between two others do not change this.
+/// `FLOOD_GAP_NS`. Versions that thinning removed between two others do not change this.
 #[must_use]
 pub fn within_floods(versions: &[(Timestamp, u64)]) -> Vec<Kept> {
     let is_quick = |place: usize| versions.get(place).is_some_and(|it| it.1 < FLOOD_GAP_NS);
@@ -134,7 +134,7 @@ pub fn within_floods(versions: &[(Timestamp, u64)]) -> Vec<Kept> {
 }
 
 /// Returns which versions to remove, `surplus` of them, never the last. Takes the latest version
-/// within a flood that leaves a gap of at most [`FLOOD_GAP_NS`] between its neighbours, again and
+/// within a flood that leaves a gap of at most `FLOOD_GAP_NS` between its neighbours, again and
 /// again; if there is none, one that leaves a gap of at most twice that, and so on; if no version
 /// is within a flood, the oldest.  So a flood counts as its first and its last version. Its other
 /// versions go before any version that is older than the flood.

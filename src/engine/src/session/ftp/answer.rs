@@ -36,7 +36,7 @@ impl Session {
             },
             Answer::Vault { result, .. } => match result {
                 Ok(VaultReply::Fetched(blob)) if self.is_opening() => {
-                    // As it was stored, whatever the type.
+                    // As it was stored, for any type.
                     self.send_file(blob, Type::Image, cx);
                 }
                 Ok(VaultReply::Kept(stored)) if self.is_committing() => self.stored(stored, cx),

@@ -413,5 +413,5 @@ impl Engine {
     }
 }
 
-/// What a client is told while the server is about to stop.
+/// The reply to a client while the server is about to stop.
 const STOPS: &str = "The server is about to stop.";

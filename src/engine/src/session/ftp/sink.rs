@@ -35,7 +35,7 @@ pub(super) enum Into {
 }
 
 impl Sink {
-    /// Makes an empty one. What phones store is never changed, whatever the type.
+    /// Makes an empty one. What phones store is never converted, for any type.
     pub(super) fn new(into: Into, kind: Type) -> Sink {
         let is_text = kind == Type::Ascii && !matches!(into, Into::Vault(..));
         Sink { into, bytes: Vec::new(), text: is_text.then(text::Incoming::default), ended: false }

@@ -4,7 +4,7 @@
 //! Works beside a running server and without one, and needs no contact to it: the server reads the
 //! newest version from the disk each time, versions never change, and new ones are added by the
 //! server's own writer, which holds each name while it makes its file (`vault/write.rs`). So
-//! neither can lose or replace what the other keeps. What root adds gets the owner of the vault.
+//! neither can lose or replace what the other keeps. Files of root's get the owner of the vault.
 //! Removes nothing but expired or archived versions, and secrets to be pinned anew.
 
 mod error;

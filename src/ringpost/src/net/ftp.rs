@@ -147,7 +147,7 @@ impl Service for Ftp {
         self.streams.engine.handle_timeout(turn);
     }
 
-    /// Goes on with what others have answered, and sends a bounded part of what is large.
+    /// Continues with the store's answers, and sends a bounded part of large transfers.
     fn send(&mut self, turn: &mut TurnContext<'_>) {
         for _ in 0..ROUNDS_MAX {
             self.streams.engine.resume(turn);

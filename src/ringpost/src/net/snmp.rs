@@ -40,7 +40,7 @@ struct Snmp {
 /// Opens the sockets, if phones are asked at all.
 ///
 /// # Errors
-/// What the system says when a socket cannot be waited for.
+/// The system's error if a socket cannot be polled.
 pub(crate) fn start(
     own: &mut Sockets,
     tokens: usize,
@@ -69,7 +69,7 @@ impl Service for Snmp {
         self.readable
     }
 
-    /// Takes what phones say of themselves.
+    /// Receives the phones' answers.
     fn receive(&mut self, turn: &mut TurnContext<'_>) {
         if !std::mem::take(&mut self.readable) {
             return;

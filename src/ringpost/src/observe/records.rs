@@ -252,7 +252,7 @@ fn is_written(level: Level) -> bool {
     }
 }
 
-/// What was logged about each phone lately, and what was only counted.
+/// The recent log lines about each phone, and the events that were only counted.
 #[derive(Debug, Default)]
 struct Floods {
     since: Instant,

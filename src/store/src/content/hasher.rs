@@ -133,7 +133,7 @@ impl Digests {
         self.lock().digests.get(&identity(version)).copied()
     }
 
-    /// Has the bytes of a file that is sent hashed soon, unless they are known.
+    /// Queues a file that is being sent for hashing, unless its digest is known.
     pub fn enqueue(&self, entry: &Arc<Entry>, blob: &Arc<Blob>) {
         if blob.version().digest.is_some() {
             return;

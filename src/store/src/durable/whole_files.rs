@@ -1,7 +1,7 @@
-//! Whole files put in their places: each whole or not at all, and all of them on the disk before
-//! the first is in its place.
+//! Puts several files into place: each whole or not at all, and all of them synced before the first
+//! is renamed.
 //!
-//! Never changes a file in place, and never follows a link that lies in the way.
+//! Never changes a file in place, and never follows a link at the target.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -9,23 +9,23 @@ use std::path::{Path, PathBuf};
 
 use super::{Disk, FileAttrs, Target, TempFile};
 
-/// A file that is to be put in its place.
+/// A file to be put into place.
 #[derive(Clone, Copy, Debug)]
 pub struct WholeFile<'a> {
-    /// Its place. The directory is there.
+    /// Its path. The directory exists.
     pub path: &'a Path,
-    /// What is in it.
+    /// Its content.
     pub bytes: &'a [u8],
-    /// Its mode; 0 for the usual one.
+    /// Its mode; 0 for the default mode.
     pub mode: u32,
 }
 
-/// A file that could not be put in its place.
+/// A file that could not be put into place.
 #[derive(Debug)]
 pub struct PutError {
-    /// Which.
+    /// The file.
     pub path: PathBuf,
-    /// Why.
+    /// The system's error.
     pub cause: io::Error,
 }
 
@@ -37,12 +37,12 @@ impl fmt::Display for PutError {
 
 impl std::error::Error for PutError {}
 
-/// Puts files in their places, in their order; each is durable before the next one is placed. What
-/// root writes belongs to whom the file that was there belongs to, or else its directory.
+/// Puts files into place, in their order; each is durable before the next one is placed. A file that
+/// root writes gets the owner of the file it replaces, or otherwise of its directory.
 ///
 /// # Errors
-/// The first file that cannot be written. Those before it are in their places only if all could
-/// be written aside.
+/// The first file that cannot be written. Those before it are in place only if all temporary files
+/// could be written.
 pub fn put(files: &[WholeFile<'_>]) -> Result<(), PutError> {
     let mut disk = Disk::default();
     let mut written: Vec<TempFile> = Vec::new();
@@ -72,7 +72,7 @@ pub fn put(files: &[WholeFile<'_>]) -> Result<(), PutError> {
     result
 }
 
-/// Writes a file beside its place.
+/// Writes a temporary file beside its target.
 fn write(disk: &mut Disk, file: &WholeFile<'_>) -> io::Result<TempFile> {
     let name = file.path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
@@ -92,7 +92,7 @@ fn write(disk: &mut Disk, file: &WholeFile<'_>) -> io::Result<TempFile> {
     }
 }
 
-/// Who runs a command as root must not lock out the server, which does not run as root.
+/// A command that runs as root must not lock out the server, which does not run as root.
 fn keep_owner(path: &Path, directory: &Path, file: &std::fs::File) -> io::Result<()> {
     #[cfg(unix)]
     if nix::unistd::geteuid().is_root() {

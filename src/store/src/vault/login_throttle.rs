@@ -68,7 +68,7 @@ impl<K: Copy + Eq + Hash> LoginThrottle<K> {
         Some(row.wrong)
     }
 
-    /// Counts from the start again. For whoever knows a secret that nobody else has to guess.
+    /// Resets the count, for a client that knows a secret that no one else has to guess.
     pub(crate) fn forgive(&mut self, client: impl Into<K>) {
         if let Some(row) = self.rows.get_mut(&client.into()) {
             row.wrong = 0;

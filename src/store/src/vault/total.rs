@@ -47,7 +47,7 @@ impl Totals {
         total.bytes
     }
 
-    /// Notes what was stored.
+    /// Adds stored bytes.
     pub(super) fn add(&mut self, vault: &Path, bytes: u64) {
         let Some(total) = self.0.get_mut(vault) else { return };
         total.added += bytes;

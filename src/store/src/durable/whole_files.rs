@@ -37,8 +37,8 @@ impl fmt::Display for PutError {
 
 impl std::error::Error for PutError {}
 
-/// Puts files into place, in their order; each is durable before the next one is placed. A file that
-/// root writes gets the owner of the file it replaces, or otherwise of its directory.
+/// Puts files into place, in their order; each is durable before the next one is placed. A file
+/// that root writes gets the owner of the file it replaces, or otherwise of its directory.
 ///
 /// # Errors
 /// The first file that cannot be written. Those before it are in place only if all temporary files

@@ -101,10 +101,7 @@ impl World {
         self.admission.slots.adopt(&self.snapshot.policy.slots);
     }
 
-    pub(super) fn turn<T>(
-        &mut self,
-        act: impl FnOnce(&mut Engine, &mut TurnContext<'_>) -> T,
-    ) -> T {
+    pub(super) fn turn<T>(&mut self, f: impl FnOnce(&mut Engine, &mut TurnContext<'_>) -> T) -> T {
         let mut turn = TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
@@ -113,7 +110,7 @@ impl World {
             now: self.now,
             unix_s: 0,
         };
-        act(&mut self.engine, &mut turn)
+        f(&mut self.engine, &mut turn)
     }
 
     pub(super) fn deliver(&mut self, peer: SocketAddr, port: PortId, bytes: &[u8]) {
@@ -330,8 +327,7 @@ const OPTIONS: &[&str] = &[
 const PEERS: &[&str] =
     &["10.0.0.1:1000", "10.0.0.1:1001", "10.0.0.2:1000", "[fd00::1]:9", "10.0.1.1:5", "11.0.0.1:7"];
 
-/// Runs operations of four bytes each and checks the invariants after every one. For unit tests
-/// and the fuzz target.
+/// Runs operations of four bytes each, and checks the invariants after each. Also for fuzzing.
 ///
 /// # Panics
 /// If the engine breaks a promise.
@@ -460,7 +456,7 @@ fn unsettle(world: &mut World, value: u8, more: u8) {
             let open: Vec<TransferId> = world.engine.transfers.iter().map(|(id, _)| id).collect();
             let row = usize::from(more).checked_rem(open.len()).and_then(|at| open.get(at));
             let transfer = row.and_then(|id| world.engine.transfers.open(*id));
-            if let Some(State::Sending(_, blob)) = transfer.map(|transfer| &transfer.state) {
+            if let Some(State::Sending(_, blob)) = transfer.map(|it| &it.state) {
                 blob.mark_stale();
             }
         }
@@ -479,9 +475,7 @@ fn request(opcode: u8, name: u8, options: u8) -> Vec<u8> {
 }
 
 fn data(number: u16, bytes: usize) -> Vec<u8> {
-    let mut packet = data_header(Block(number)).to_vec();
-    packet.resize(packet.len() + bytes, b'x');
-    packet
+    [&data_header(Block(number))[..], &vec![b'x'; bytes]].concat()
 }
 
 /// Lets all time pass: answers come, phones are silent. Checks that nothing is left.
@@ -494,14 +488,12 @@ fn run_out(world: &mut World) {
         }
         world.check();
         let Some(due) = world.due() else { break };
-        let rests = world.engine.poll_timeout().is_none_or(|at| at > world.now);
-        assert!(rests, "a timer that fires for ever");
+        assert!(world.engine.poll_timeout().is_none_or(|at| at > world.now), "a busy timer");
         world.now = world.now.max(due);
         world.settle();
     }
     assert_eq!(world.engine.transfers_open(), 0, "a transfer that never ends");
-    assert_eq!(world.engine.transfers_half_open(), 0);
-    assert_eq!(world.engine.upload_bytes_held, 0);
+    assert_eq!((world.engine.transfers_half_open(), world.engine.upload_bytes_held), (0, 0));
     assert_eq!(world.engine.poll_timeout(), None);
     assert_eq!(world.admission.slots.used_here(), 0, "a slot that is never freed");
 }

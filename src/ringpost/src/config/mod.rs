@@ -46,6 +46,7 @@ use engine::catalog::RootId;
 use error::ReadError;
 use file::File;
 use read::Findings;
+use renamed::OldName;
 use settings::{Disk, settle};
 
 /// Where a configuration is searched if none is named, in order.
@@ -144,15 +145,21 @@ fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
         );
         return Err(Faults(found.into_faults(path)));
     }
-    let renamed = renamed::rename(table.get_mut(), &mut found);
+    let mut renamed = renamed::rename(table.get_mut(), &mut found);
+    renamed.sort_by_key(|one| one.line);
     let file = File::read(&table, &mut found);
     let mut settings = settle(path, file, disk, &mut found);
-    let warnings = renamed.iter().map(|(line, text)| format!("{}:{line}: {text}", path.display()));
-    settings.warnings.extend(warnings);
+    let warning = |one: &OldName| format!("{}:{}: {}", path.display(), one.line, one.warning());
+    settings.warnings.extend(renamed.iter().map(warning));
     settings.effective = Effective::of(text, table.get_ref());
     match found.into_faults(path) {
         faults if faults.is_empty() => Ok(settings),
-        faults => Err(Faults(faults)),
+        mut faults => {
+            for fault in &mut faults {
+                renamed.iter().for_each(|one| one.explain(&mut fault.text));
+            }
+            Err(Faults(faults))
+        }
     }
 }
 

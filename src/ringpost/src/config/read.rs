@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::renamed;
+
 /// Most mistakes reported at once; a file with more usually has one cause.
 const FAULTS_MAX: usize = 25;
 /// Longest piece of a file that a message quotes, in characters.
@@ -134,6 +136,9 @@ impl Findings {
 
     fn mend_unknown(&self, section: &str, key: &str) -> String {
         let here = |(of, _): &&(String, &str)| of == section;
+        let now = renamed::new_name(key);
+        let before = now.map_or(String::new(), |now| format!("it is now called `{now}`; "));
+        let key = now.unwrap_or(key);
         let mut places: Vec<&str> = Vec::new();
         for (of, _) in self.known.iter().filter(|(_, known)| *known == key) {
             let place = if of.is_empty() { "above the first section" } else { of };
@@ -147,7 +152,7 @@ impl Findings {
                 false => (*place).to_owned(),
             };
             let places: Vec<_> = places.iter().map(place).collect();
-            return format!("it belongs {}; move it there", places.join(" or "));
+            return format!("{before}it belongs {}; move it there", places.join(" or "));
         }
         let distance = |known: &str| strsim::damerau_levenshtein(known, key);
         let nearest = self.known.iter().filter(here).min_by_key(|(_, known)| distance(known));
@@ -155,6 +160,10 @@ impl Findings {
             && distance(known) <= 1 + known.len() / 4
         {
             return format!("did you mean `{known}`?");
+        }
+        let is_near = |old: &str| distance(&old.to_ascii_lowercase()) <= 1 + old.len() / 4;
+        if let Some((old, new)) = renamed::names_in(section).find(|(old, _)| is_near(old)) {
+            return format!("did you mean `{new}`, once `{old}`?");
         }
         let mut keys: Vec<_> = self.known.iter().filter(here).map(|(_, known)| *known).collect();
         keys.sort_unstable();

@@ -28,8 +28,48 @@ const RENAMED: [Renamed; 3] = [
     Renamed { place: Place::Section("ftp"), old: "bypass", new: "trusted_networks" },
 ];
 
-/// Renames old keys. Returns a warning for each, with its line.
-pub(super) fn rename(table: &mut DeTable<'_>, found: &mut Findings) -> Vec<(usize, String)> {
+/// An old name that stands in a file.
+#[derive(Debug)]
+pub(super) struct OldName {
+    /// Its line, from 1.
+    pub(super) line: usize,
+    /// The name as people write it: `[connections]`, or a key in backquotes.
+    old: String,
+    new: String,
+}
+
+impl OldName {
+    /// Returns what to write instead.
+    pub(super) fn warning(&self) -> String {
+        format!("{} is now called {}; write that instead", self.old, self.new)
+    }
+
+    /// Adds the old name to a message that has the new one: the file has the old one alone.
+    pub(super) fn explain(&self, text: &mut String) {
+        if text.contains(&self.new) && !text.contains(&self.old) {
+            text.push_str(&format!(" ({} is now called {})", self.old, self.new));
+        }
+    }
+}
+
+/// Returns the new name of a key or section, or `None` if it never had another one.
+pub(super) fn new_name(old: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|renamed| renamed.old == old).map(|renamed| renamed.new)
+}
+
+/// Returns the old and new names of keys in this section: `[ftp]`, `[[upload]]`, or "" for the
+/// top.
+pub(super) fn names_in(section: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let is_here = move |renamed: &&Renamed| match renamed.place {
+        Place::Top => section.is_empty(),
+        Place::Section(name) => section == format!("[{name}]"),
+        Place::Rows(name) => section == format!("[[{name}]]"),
+    };
+    RENAMED.iter().filter(is_here).map(|renamed| (renamed.old, renamed.new))
+}
+
+/// Renames old keys. Returns those that the file has.
+pub(super) fn rename(table: &mut DeTable<'_>, found: &mut Findings) -> Vec<OldName> {
     let mut warnings = Vec::new();
     for Renamed { place, old, new } in &RENAMED {
         match place {
@@ -58,17 +98,20 @@ fn rename_key(
     (open, close): (&str, &str),
     (old, new): (&'static str, &'static str),
     found: &mut Findings,
-    warnings: &mut Vec<(usize, String)>,
+    warnings: &mut Vec<OldName>,
 ) {
     let Some((key, value)) = table.remove_entry(old) else { return };
     let at = key.span();
     let (old, shown) = (format!("{open}{old}{close}"), format!("{open}{new}{close}"));
     if table.contains_key(new) {
-        let text = format!("{old} is the old name of {shown}, and both are there; take {old} out");
-        found.fault(at, text);
+        let mend = match open {
+            "[" => format!("move its keys to {shown} and take {old} out"),
+            _ => format!("take {old} out"),
+        };
+        found.fault(at, format!("{old} is the old name of {shown}, and both are there; {mend}"));
         return;
     }
-    warnings.push((found.line(&at), format!("{old} is now called {shown}; write that instead")));
+    warnings.push(OldName { line: found.line(&at), old, new: shown });
     table.insert(Spanned::new(at, new.into()), value);
 }
 
@@ -128,7 +171,7 @@ mod tests {
             (
                 "[[http]]\n[connections]\nmax = 7\n[http_limits]\nmax = 8\n",
                 "ringpost.toml:2: [connections] is the old name of [http_limits], and both are \
-                 there; take [connections] out",
+                 there; move its keys to [http_limits] and take [connections] out",
             ),
             (
                 "[ftp]\ntrusted_networks = []\nbypass = []\n",
@@ -141,8 +184,22 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_key_with_a_wrong_value_is_told_of_by_its_new_name() {
+    fn a_mistake_under_an_old_name_is_told_with_both_names() {
         let told = judged("[ftp]\nbypass = 7\n").unwrap_err().to_string();
         assert!(told.starts_with("ringpost.toml:2: `trusted_networks` is 7; write "), "{told}");
+        assert!(told.ends_with(" (`bypass` is now called `trusted_networks`)"), "{told}");
+        let told = judged("[[http]]\n[connections]\nmaxx = 1\n").unwrap_err().to_string();
+        assert!(told.contains("[connections] is now called [http_limits]"), "{told}");
+    }
+
+    #[test]
+    fn an_old_name_in_the_wrong_place_is_told_where_it_belongs_and_what_it_is_called_now() {
+        for (text, told) in [
+            ("[tftp]\nbypass = []\n", "it is now called `trusted_networks`; it belongs in "),
+            ("[[http]]\n[Connections]\n", "did you mean `http_limits`, once `connections`?"),
+        ] {
+            let fault = judged(text).unwrap_err().to_string();
+            assert!(fault.contains(told), "{fault}");
+        }
     }
 }

@@ -198,7 +198,8 @@ pub(crate) fn read_by_kernel(blob: &Blob) -> io::Result<Vec<u8>> {
     Ok(read)
 }
 
-#[cfg(all(test, target_os = "linux", not(feature = "plain-sys")))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
 mod tests {
     use super::*;
     use std::os::unix::fs::FileExt;

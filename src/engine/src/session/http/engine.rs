@@ -15,11 +15,11 @@
 //! 2. Over TLS [`Connections::handle_secured`], before any byte, or
 //!    [`Connections::handle_handshake_failed`].
 //! 3. Events: bytes, the end, bytes that left, no room, an error. After each of these, and for each
-//!   id of [`Connections::poll_ready`], they call [`Connections::next`] and do what it returns,
-//!   until that is `Wait` or the socket blocks. They answer `Measure` by
-//!   [`Connections::handle_unacknowledged`].
+//!    id of [`Connections::poll_ready`], they call [`Connections::next`] and do what it returns,
+//!    until that is `Wait` or the socket blocks. They answer `Measure` by
+//!    [`Connections::handle_unacknowledged`].
 //! 4. [`Connections::handle_closed`], once, after any end. The id is never used again; an event for
-//!   it does nothing.
+//!    it does nothing.
 //!
 //! **The threads** take questions by [`Engine::poll_ask`] and answer each of them once, by
 //! [`Engine::handle_answer`] with its ticket, or return it by [`Engine::handle_refused`]. A request

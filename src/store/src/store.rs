@@ -21,8 +21,7 @@ use crate::vault::store::{Directories, Writer};
 use crate::vault::threads::{Queues, SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures};
 use engine::catalog::StoreError;
 use engine::files::Fault;
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::requests::{Answer, Ask};
 use wire::time::Instant;
 
 /// How long the end of threads that make no progress is awaited: they may hang at a disk.

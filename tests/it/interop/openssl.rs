@@ -14,8 +14,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
     PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
 };
-use ringpost::net::tls::null_cipher;
-use ringpost::net::tls::{TlsSession, TlsTerms};
+use ringpost::net::tls::{TlsSession, TlsTerms, null_cipher};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

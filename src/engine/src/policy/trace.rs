@@ -15,8 +15,7 @@ use super::request::NameError;
 use super::route::Unroutable;
 use crate::catalog::{Entry, RootId};
 use crate::protocol::Protocol;
-use crate::settings::tftp::TftpLimits;
-use crate::settings::tftp::WrapTo;
+use crate::settings::tftp::{TftpLimits, WrapTo};
 use crate::vault::upload::Rule;
 use wire::name::FileName;
 

@@ -47,10 +47,9 @@ fn made(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::net::UnixStream;
     use std::path::Path;
-    use std::thread;
+    use std::{fs, thread};
 
     use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode, SslVersion};
     use openssl::x509::X509;

@@ -27,8 +27,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CaSettings, Settings, TlsSettings};
-use crate::net::tls::SharedTerms;
-use crate::net::tls::null_cipher;
+use crate::net::tls::{SharedTerms, null_cipher};
 use authority::{Authority, KeyKind};
 pub(crate) use check::judge;
 use engine::protocol::Protocol;

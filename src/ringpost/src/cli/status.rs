@@ -10,9 +10,8 @@ use std::time::Duration;
 use crate::certificates::CertificateStatus;
 use crate::daemon::exit::{Exit, Failure};
 use crate::observe::health::HealthState;
-use crate::observe::human_format;
-use crate::observe::limits_status;
 use crate::observe::state::{FtpStatus, Status, StreamStatus};
+use crate::observe::{human_format, limits_status};
 
 /// Longest time for an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);

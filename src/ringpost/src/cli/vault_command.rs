@@ -30,9 +30,8 @@ use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::vault::names::{self, Item};
 use engine::vault::request::VaultPolicy;
-use store::vault::Writer;
 use store::vault::versions::{self, VersionName};
-use store::vault::write;
+use store::vault::{Writer, write};
 
 /// What is to be done with the vault.
 #[derive(Debug, Subcommand)]

@@ -15,10 +15,7 @@ use super::http::{ClientAuth, TlsSettings, pair};
 use super::read::{Findings, Place, Read, Section, shown};
 use engine::catalog::RootId;
 use engine::protocol::Protocol;
-use engine::settings::ftp::Administrators;
-use engine::settings::ftp::FtpLimits;
-use engine::settings::ftp::FtpListener;
-use engine::settings::ftp::FtpPolicy;
+use engine::settings::ftp::{Administrators, FtpLimits, FtpListener, FtpPolicy};
 use wire::time::Duration;
 
 /// The default address, as in the classic.

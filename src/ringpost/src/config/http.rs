@@ -12,8 +12,7 @@ use super::read::{Findings, Place, Read, Section};
 use super::value::Rate;
 use engine::catalog::RootId;
 use engine::protocol::Protocol;
-use engine::settings::http::HttpListener;
-use engine::settings::http::StreamLimits;
+use engine::settings::http::{HttpListener, StreamLimits};
 use wire::name::FileName;
 
 /// Most connections per worker: a descriptor each.

@@ -15,9 +15,8 @@ use super::settings::normal;
 use super::vault::{UnknownPhone, VaultAuth};
 use super::writable::Receiving;
 use crate::sys::privileges;
-use store::vault::USERS_BYTES_MAX;
-use store::vault::regular;
 use store::vault::users::{BadLine, Users};
+use store::vault::{USERS_BYTES_MAX, regular};
 
 /// Reports required directories that are missing. The server creates those that it writes to, if
 /// they are in its data directory.

@@ -6,8 +6,7 @@ use toml::de::DeValue;
 
 use super::file::from;
 use super::read::{Findings, Place, Read, Section};
-use engine::settings::snmp::COMMUNITIES_MAX;
-use engine::settings::snmp::SnmpPolicy;
+use engine::settings::snmp::{COMMUNITIES_MAX, SnmpPolicy};
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community};
 use wire::time::Duration;
 

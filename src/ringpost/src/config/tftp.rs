@@ -11,11 +11,7 @@ use super::file::{Many, TRANSFERS_LIMIT, bytes, bytes_within, listen, positive, 
 use super::read::{Findings, Section};
 use super::value::Rate;
 use engine::admission::rate_limit::{RateLimit, RateLimits};
-use engine::settings::tftp::BLKSIZE_LIMIT;
-use engine::settings::tftp::BLKSIZE_MIN;
-use engine::settings::tftp::TftpLimits;
-use engine::settings::tftp::WINDOW_BLOCKS_LIMIT;
-use engine::settings::tftp::WrapTo;
+use engine::settings::tftp::{BLKSIZE_LIMIT, BLKSIZE_MIN, TftpLimits, WINDOW_BLOCKS_LIMIT, WrapTo};
 
 /// The server ports that answers are sent from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 //! Values and their texts. Never decides what follows.
 
 use std::error::Error;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use hdrhistogram::CreationError;
 

@@ -4,10 +4,9 @@
 //! With a directory of root's go the files that root has created in it for the server: passwords,
 //! keys, an imported vault. Never changes other users' files, nor what is served.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::config::Settings;
 use crate::daemon::data_lock::DataLock;

@@ -1,8 +1,7 @@
 //! The data directory of the built-in configuration: created at the start, with sample files.
 
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use crate::daemon::error::StartError;
 

@@ -3,9 +3,8 @@
 //! Without it the server would meet a limit on threads halfway, where some libraries panic and
 //! threads that wait for each other would hang. Keeps nothing.
 
-use std::io;
 use std::sync::{Arc, Barrier};
-use std::thread;
+use std::{io, thread};
 
 use crate::config::Settings;
 use crate::daemon::error::StartError;

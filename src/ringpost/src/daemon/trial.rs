@@ -5,8 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 
 use crate::config::BUILT_IN;
-use crate::sys::port_holder::PortHolder;
-use crate::sys::port_holder::Transport;
+use crate::sys::port_holder::{PortHolder, Transport};
 
 /// The ports of the built-in configuration, with their listeners.
 const PORTS: [(u16, Transport, &str); 5] = [

@@ -3,10 +3,9 @@
 //! Binds and sets options; never reads or writes. Turns an error of the system into a sentence with
 //! the remedy.
 
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
+use std::{fmt, io};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 

@@ -5,11 +5,9 @@
 //! ones, and the fault of the disk that does not answer.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
+use std::{fmt, io, thread};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};

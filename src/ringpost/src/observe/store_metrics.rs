@@ -4,10 +4,8 @@
 
 use engine::metrics::{Figure, Kind};
 use store::StoreFigures;
-use store::content::DigestFigures;
-use store::content::LoaderFigures;
-use store::vault::AuthFigures;
-use store::vault::VaultFigures;
+use store::content::{DigestFigures, LoaderFigures};
+use store::vault::{AuthFigures, VaultFigures};
 
 /// The vault is nearly full from this percentage on.
 const VAULT_WARN_PERCENT: u64 = 80;

@@ -3,10 +3,9 @@
 //! One system call each; decides nothing.
 #![allow(unsafe_code)]
 
-use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
-use std::ptr;
+use std::{io, ptr};
 
 /// Sets an integer socket option that `socket2` lacks.
 ///

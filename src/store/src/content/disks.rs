@@ -17,8 +17,7 @@ use super::loader::{Job, Loader, OtherRequests, Waiting};
 use super::memory::Key;
 use crate::offload;
 use engine::catalog::OpenError;
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::requests::{Answer, Ask};
 use engine::ticket::Ticket;
 
 /// Interval between two checks whether the disks answer.

@@ -25,8 +25,7 @@ use crate::offload::Threads;
 use crate::replies::Workers;
 use engine::catalog::blob::Blob;
 use engine::catalog::{Entry, Form, OpenError};
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::requests::{Answer, Ask};
 use engine::ticket::Ticket;
 use wire::time::Instant;
 
@@ -294,8 +293,7 @@ impl Loader {
 
 #[cfg(test)]
 mod tests {
-    use super::super::blob::SEALED_BYTES_MIN;
-    use super::super::blob::{BlobExt as _, read_by_kernel};
+    use super::super::blob::{BlobExt as _, SEALED_BYTES_MIN, read_by_kernel};
     use super::super::scan::scan;
     use super::*;
     use crate::replies::Replies;

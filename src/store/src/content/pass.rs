@@ -12,8 +12,7 @@ use std::time::Duration;
 use cap_std::fs::ReadDir;
 
 use super::links::{Chain, LinkedReads};
-use super::root_dir::RootDir;
-use super::root_dir::root_dir_of;
+use super::root_dir::{RootDir, root_dir_of};
 use super::scan::{OnDirectory, Scanner, Touch, Visit, address};
 use engine::catalog::omission::OmissionList;
 use engine::catalog::{Entry, Form};

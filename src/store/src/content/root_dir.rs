@@ -16,9 +16,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions, ReadDir};
 
 use crate::version::{VersionExt as _, version_of};
-use engine::catalog::OpenError;
 use engine::catalog::blob::Version;
-use engine::catalog::{Entry, RootHandle};
+use engine::catalog::{Entry, OpenError, RootHandle};
 
 /// Most links on the way to one file, as the kernel counts them.
 const LINKS_MAX: usize = 40;

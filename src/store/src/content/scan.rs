@@ -18,16 +18,13 @@ use super::hasher::Digests;
 use super::links::{Chain, LinkedReads, TOO_MANY};
 use super::pass::Pass;
 use super::path::{alias, is_access_list, is_hidden, join};
-use super::root_dir::lies_beneath;
-use super::root_dir::root_dir_of;
-use super::root_dir::{RootDir, is_answer, may_read};
+use super::root_dir::{RootDir, is_answer, lies_beneath, may_read, root_dir_of};
 use super::scan_state::{ScanState, parent};
 use crate::version::version_of;
-use engine::catalog::RootHandle;
 use engine::catalog::blob::Version;
 use engine::catalog::index::Index;
 use engine::catalog::omission::{Omission, Omissions, Omitted};
-use engine::catalog::{Entry, Root, RootId};
+use engine::catalog::{Entry, Root, RootHandle, RootId};
 use wire::name::FileName;
 
 /// Most nested directories.

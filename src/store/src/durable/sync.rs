@@ -2,10 +2,9 @@
 //!
 //! Waits for the disk; never writes itself.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::thread;
+use std::{io, thread};
 
 use cap_std::fs::Dir;
 

@@ -7,8 +7,7 @@ use std::io;
 
 use super::resolve::{WriteTarget, canonical, must_stay, present};
 use super::thread::Files;
-use crate::durable::placement;
-use crate::durable::{Step, make_directory, sweep};
+use crate::durable::{Step, make_directory, placement, sweep};
 use engine::files::{Fault, Tree, TreePath, Why};
 
 impl Files {

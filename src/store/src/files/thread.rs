@@ -18,8 +18,7 @@ use crate::content::catalog_handle::CatalogHandle;
 use crate::durable::case_index::CaseIndex;
 use crate::durable::{Disk, sweep};
 use engine::files::{Act, Done, Fault, Tree, Why};
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::requests::{Answer, Ask};
 use engine::ticket::Ticket;
 use wire::name::BadName;
 
@@ -210,11 +209,11 @@ impl std::fmt::Display for PathList<'_> {
 }
 
 fn fault_of(why: &io::Error) -> Fault {
-    use io::ErrorKind::StorageFull;
-    use io::ErrorKind::{AlreadyExists, ConnectionAborted, CrossesDevices};
-    use io::ErrorKind::{DirectoryNotEmpty, FileTooLarge};
-    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound};
-    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy};
+    use io::ErrorKind::{
+        AlreadyExists, ConnectionAborted, CrossesDevices, DirectoryNotEmpty, FileTooLarge,
+        InvalidFilename, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
+        ReadOnlyFilesystem, ResourceBusy, StorageFull,
+    };
     match why.kind() {
         NotFound => Fault::NotThere,
         AlreadyExists => Fault::Exists,

@@ -24,9 +24,10 @@ impl Writer {
 
     /// Translates an error for the phone; logs what only an administrator can mend.
     pub(super) fn refusal(&self, why: &io::Error, path: &Path) -> StoreError {
-        use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
-        use io::ErrorKind::{PermissionDenied, QuotaExceeded};
-        use io::ErrorKind::{ReadOnlyFilesystem, StorageFull};
+        use io::ErrorKind::{
+            AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, QuotaExceeded,
+            ReadOnlyFilesystem, StorageFull,
+        };
         if why.kind() == AlreadyExists {
             return StoreError::Exists;
         }

@@ -15,14 +15,12 @@ use parking_lot::Mutex;
 
 use super::auth::{AuthFigures, Authenticator, Judgement, Verified};
 use super::limits::VaultUsage;
-use super::numbered;
 use super::store::{Job, Outcome, Writer};
-use super::versions;
 use super::write::denied;
+use super::{numbered, versions};
 use crate::content::catalog_handle::Placed;
 use crate::rate_limited_log::RateLimitedLog;
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::requests::{Answer, Ask};
 use engine::ticket::Ticket;
 use engine::vault::request::{Login, VaultError, VaultOp, VaultReply, VaultRequest};
 use engine::vault::upload::PartOp;

@@ -5,8 +5,7 @@
 
 use crate::catalog::{OpenError, StoreError};
 use crate::files;
-use crate::requests::Answer;
-use crate::requests::Ask;
+use crate::requests::{Answer, Ask};
 use crate::session::ftp::authorize::subject;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{Session, Stage, Way};

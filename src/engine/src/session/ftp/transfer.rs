@@ -23,8 +23,7 @@ use crate::session::ftp::session::{
 use crate::session::ftp::sink::{Into, Sink};
 use crate::session::ftp::source::Source;
 use crate::session::{DataFault, Outcome, Refusal, Subject, Verb};
-use crate::ticket::Ticket;
-use crate::ticket::TicketOwner;
+use crate::ticket::{Ticket, TicketOwner};
 use crate::vault::names::Item;
 use crate::vault::request::{Credentials, Precondition, VaultOp, VaultRequest};
 use crate::vault::upload::Upload;

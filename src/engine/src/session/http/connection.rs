@@ -16,8 +16,7 @@ use crate::session::timer::Deadline;
 use crate::session::{
     Abort, Failure, Handshake, Outcome, Refusal, Secured, Subject, Verb, WORDS_BYTES_MAX, clip,
 };
-use crate::ticket::Questions;
-use crate::ticket::Ticket;
+use crate::ticket::{Questions, Ticket};
 use wire::http::request::{
     Framing, HeadLimits, Malformed, asks_for_head, framing_of_refused, parse,
 };

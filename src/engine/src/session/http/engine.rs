@@ -42,16 +42,14 @@ use std::net::SocketAddr;
 
 use crate::catalog::{OpenError, StoreError};
 use crate::protocol::Protocol;
-use crate::requests::Answer;
-use crate::requests::Ask;
+use crate::requests::{Answer, Ask};
 use crate::session::http::connection::Connection;
 use crate::session::http::context::{Context, Shared};
 use crate::session::stream::{
     ConnectionId, Connections, ListenerId, Mark, Next, Outgoing, Security,
 };
 use crate::session::{Abort, Failure, Handshake, Outcome, Record, Stall, TurnContext};
-use crate::settings::http::HttpListener;
-use crate::settings::http::HttpPolicy;
+use crate::settings::http::{HttpListener, HttpPolicy};
 use crate::table::Table;
 use crate::ticket::Ticket;
 use crate::vault::request::VaultError;

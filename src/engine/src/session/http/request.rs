@@ -28,11 +28,10 @@ use crate::settings::http::HttpListener;
 use crate::ticket::Ticket;
 use crate::vault::names::Item;
 use crate::vault::request::{Credentials, Login, VaultOp, VaultRequest};
-use wire::http::auth;
 use wire::http::range::Ranges;
 use wire::http::request::{Head, Method, Scheme};
 use wire::http::response::Status;
-use wire::http::target;
+use wire::http::{auth, target};
 
 /// The decision about a request.
 pub(super) enum Decision {

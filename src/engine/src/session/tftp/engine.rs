@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::catalog::{OpenError, StoreError};
-use crate::requests::Answer;
-use crate::requests::Ask;
+use crate::requests::{Answer, Ask};
 use crate::session::tftp::finished::FinishedUploads;
 use crate::session::tftp::receive;
 use crate::session::tftp::recent_peers::RecentPeers;

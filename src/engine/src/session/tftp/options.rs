@@ -4,10 +4,7 @@
 //! never an error. Decides only.
 
 use crate::session::tftp::rto::Rto;
-use crate::settings::tftp::BLKSIZE_DEFAULT;
-use crate::settings::tftp::BLKSIZE_MIN;
-use crate::settings::tftp::TftpLimits;
-use crate::settings::tftp::WINDOW_BLOCKS_LIMIT;
+use crate::settings::tftp::{BLKSIZE_DEFAULT, BLKSIZE_MIN, TftpLimits, WINDOW_BLOCKS_LIMIT};
 use wire::tftp::{DATA_HEADER_BYTES, Options};
 use wire::time::Duration;
 

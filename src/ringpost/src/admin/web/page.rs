@@ -3,9 +3,8 @@
 use std::fmt::{self, Write};
 
 use crate::observe::health::HealthState;
-use crate::observe::human_format;
-use crate::observe::limits_status;
 use crate::observe::state::{FtpStatus, Status, StreamStatus};
+use crate::observe::{human_format, limits_status};
 
 /// The browsers' refresh interval, in seconds.
 const REFRESH_S: u32 = 5;

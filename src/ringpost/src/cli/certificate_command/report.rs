@@ -5,8 +5,7 @@ use time::OffsetDateTime;
 
 use super::error::CertificateCommandError;
 use super::{CertificateCommand, CommandOutput, DAY_S, listeners, pairs};
-use crate::certificates::authority;
-use crate::certificates::{Facts, ca_certificate, pair, second};
+use crate::certificates::{Facts, authority, ca_certificate, pair, second};
 use crate::config::{Settings, TlsSettings};
 use crate::daemon::exit::Failure;
 

@@ -11,9 +11,8 @@ use super::table::{Row, date};
 use super::{Vault, writer};
 use engine::vault::names::Item;
 use engine::vault::timestamp::Timestamp;
-use store::vault::archive_monthly;
-use store::vault::note;
 use store::vault::versions::{self, VersionName};
+use store::vault::{archive_monthly, note};
 
 /// The first and the last possible moment.
 const EVER: (Timestamp, Timestamp) = (Timestamp(0), Timestamp(u64::MAX));

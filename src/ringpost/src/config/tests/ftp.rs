@@ -5,9 +5,7 @@ use engine::catalog::RootId;
 use engine::files::TreePath;
 use engine::files::tree::Place;
 use engine::protocol::Protocol;
-use engine::settings::ftp::FtpLimits;
-use engine::settings::ftp::FtpListener;
-use engine::settings::ftp::FtpPolicy;
+use engine::settings::ftp::{FtpLimits, FtpListener, FtpPolicy};
 
 fn warnings(text: &str) -> Vec<String> {
     let settings = judge(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));

@@ -11,11 +11,9 @@ use crate::config::Settings;
 use crate::daemon::error::StartError;
 use crate::daemon::exit::Failure;
 use engine::catalog::Catalog;
-use engine::policy::snapshot::Policy;
-use engine::policy::snapshot::Snapshot;
-use store::content::CatalogHandle;
-use store::content::Digests;
+use engine::policy::snapshot::{Policy, Snapshot};
 use store::content::watch::{self, Watch, WatchConfig};
+use store::content::{CatalogHandle, Digests};
 
 /// Creates the catalog's handle, with the digests of earlier runs.
 pub(super) fn published(settings: &Settings) -> Arc<CatalogHandle> {

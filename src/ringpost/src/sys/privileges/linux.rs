@@ -1,11 +1,10 @@
 //! Users, groups and capabilities on Linux.
 
 use std::error::Error;
-use std::fmt;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::fchown;
 use std::path::Path;
+use std::{fmt, io};
 
 use caps::{CapSet, clear};
 use nix::sys::prctl;

@@ -1,10 +1,9 @@
 //! Systems on which a process keeps its user.
 
 use std::error::Error;
-use std::fmt;
 use std::fs::File;
-use std::io;
 use std::path::Path;
+use std::{fmt, io};
 
 /// Would drop privileges; does nothing here.
 pub(crate) fn renounce() {}

@@ -7,10 +7,9 @@ mod plain;
 #[cfg(all(unix, not(feature = "plain-sys")))]
 mod unix;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::{io, thread};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 

@@ -7,11 +7,10 @@
 mod control;
 mod errors;
 
-use std::io;
 use std::mem::zeroed;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::ptr;
+use std::{io, ptr};
 
 use mio::net::UdpSocket;
 use socket2::Socket;

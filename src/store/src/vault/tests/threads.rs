@@ -8,8 +8,7 @@ use crossbeam_channel::Receiver;
 
 use super::{Bench, item};
 use crate::{Replies, Store, StoreConfig};
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::requests::{Answer, Ask};
 use engine::ticket::Ticket;
 use engine::vault::request::{
     Auth, Credentials, Precondition, VaultError, VaultOp, VaultReply, VaultRequest,

@@ -2,8 +2,7 @@
 
 use super::{Bench, OTHER, head};
 use crate::catalog::OpenError;
-use crate::requests::Answer;
-use crate::requests::Ask;
+use crate::requests::{Answer, Ask};
 use crate::session::{Abort, Outcome};
 use wire::time::Duration;
 

@@ -18,9 +18,8 @@ use super::model::phone::{self, Reply};
 use super::model::{World, content, policy};
 use crate::policy::snapshot::Policy;
 use crate::requests::Ask;
-use crate::session::Secured;
 use crate::session::stream::{ConnectionId, Connections as _, Security};
-use crate::session::{Outcome, Record};
+use crate::session::{Outcome, Record, Secured};
 use wire::time::Duration;
 
 const PHONE: &str = "10.0.0.1:2000";

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::catalog::StoreError;
-use crate::requests::Answer;
-use crate::requests::Ask;
+use crate::requests::{Answer, Ask};
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::upload::{PartDone, PartOp};
 

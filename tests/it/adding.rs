@@ -3,31 +3,18 @@
 //! Reads sources; runs nothing.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use super::tidy::{root, sources};
 
 /// Files that may name an addition, beside the machines that do the thing itself.
 const FILES_MAX: usize = 5;
 
-/// Returns every file below a folder of the project with this ending, with its text before unit
-/// tests.
-fn texts(folder: &str, end: &str) -> Vec<(String, String)> {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let mut folders = vec![root.join(folder)];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
-            if path.is_dir() {
-                folders.push(path);
-            } else if name.ends_with(end) && !name.contains("/tests") && !name.contains("/model") {
-                let text = fs::read_to_string(&path).unwrap();
-                let text = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
-                found.push((name, text));
-            }
-        }
-    }
-    found
+/// Returns the sources below a folder of the project, each with its text before unit tests.
+fn texts(folder: &str) -> Vec<(String, String)> {
+    let is_meant = |path: &str| path.starts_with(folder);
+    let sources = sources().into_iter();
+    let meant = sources.filter(|source| is_meant(&source.path) && !source.is_for_tests());
+    meant.map(|source| (source.path.clone(), source.text_before_tests().to_owned())).collect()
 }
 
 /// The files in which one of the texts is found.
@@ -38,8 +25,11 @@ fn named_in<'a>(files: &'a [(String, String)], wanted: &[String]) -> Vec<&'a str
 
 #[test]
 fn a_metric_is_named_in_few_files_beside_those_that_count_it() {
-    let mut files = texts("src", ".rs");
-    files.extend(texts("docs", ".md"));
+    let mut files = texts("src/");
+    for page in fs::read_dir(root().join("docs")).unwrap() {
+        let page = page.unwrap().path();
+        files.push((page.display().to_string(), fs::read_to_string(&page).unwrap()));
+    }
     let (_, metrics) =
         files.iter().find(|(name, _)| name.ends_with("engine/src/metrics.rs")).unwrap();
     let kinds = ["Total ", "Gauge "];
@@ -64,9 +54,8 @@ fn a_metric_is_named_in_few_files_beside_those_that_count_it() {
 
 #[test]
 fn a_key_is_read_in_few_files() {
-    let config = texts("src/ringpost/src/config", ".rs");
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let template = fs::read_to_string(root.join("config/ringpost.toml")).unwrap();
+    let config = texts("src/ringpost/src/config/");
+    let template = fs::read_to_string(root().join("config/ringpost.toml")).unwrap();
     let key = |line: &str| {
         let (key, _) = line.trim_start_matches(['#', ' ']).split_once(" = ")?;
         key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then(|| key.to_owned())
@@ -81,7 +70,7 @@ fn a_key_is_read_in_few_files() {
 
 #[test]
 fn a_make_of_phone_is_named_where_makes_are_listed_and_nowhere_else() {
-    let files = texts("src", ".rs");
+    let files = texts("src/");
     let named = named_in(&files, &["avaya::".to_owned(), "mod avaya".to_owned()]);
     assert_eq!(named, ["src/vendor/src/lib.rs"]);
 }

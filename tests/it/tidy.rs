@@ -34,17 +34,38 @@ const WITH_UNSAFE: &[&str] = &[
 ];
 
 /// One source file: its text, and the same with comments and strings blanked out.
-struct Source {
-    path: String,
+pub(super) struct Source {
+    pub(super) path: String,
     text: String,
     code: String,
 }
 
 impl Source {
-    /// Returns the text before the unit tests.
+    /// Returns the code before the first module of tests.
     fn before_tests(&self) -> &str {
-        let end = self.code.find("#[cfg(test)]").unwrap_or(self.code.len());
-        &self.code[..end]
+        &self.code[..self.tests_at()]
+    }
+
+    /// Returns the text before the first module of tests.
+    pub(super) fn text_before_tests(&self) -> &str {
+        // The code has the lines of the text.
+        let lines = self.before_tests().matches('\n').count();
+        &self.text[..self.text.split_inclusive('\n').take(lines).map(str::len).sum()]
+    }
+
+    fn tests_at(&self) -> usize {
+        let is_module = |rest: &str| {
+            let mut lines = rest.lines().map(str::trim).skip_while(|line| line.starts_with("#["));
+            lines.next().is_some_and(|line| line.starts_with("mod "))
+        };
+        let mut tests = self.code.match_indices("#[cfg(test)]").map(|(at, _)| at);
+        tests.find(|at| is_module(&self.code[*at..])).unwrap_or(self.code.len())
+    }
+
+    /// Whether the file has nothing but tests, or a model that only tests drive.
+    pub(super) fn is_for_tests(&self) -> bool {
+        let parts = self.path.split('/');
+        parts.map(|part| part.trim_end_matches(".rs")).any(|part| matches!(part, "tests" | "model"))
     }
 
     fn is_under(&self, places: &[&str]) -> bool {
@@ -52,11 +73,11 @@ impl Source {
     }
 }
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-fn sources() -> Vec<Source> {
+pub(super) fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     for folder in ["src", "tests", "benches", "tools", "fuzz"] {
         collect(&root().join(folder), &mut files);
@@ -172,7 +193,7 @@ fn no_folder_of_a_crate_imports_one_that_imports_it() {
     let mut imported: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for source in sources() {
         let Some((of, module)) = top_level(&source.path) else { continue };
-        let paths = imports(without_tests(&source.code));
+        let paths = imports(source.before_tests());
         let heads = paths.iter().filter_map(|path| path.split("::").next());
         let others: Vec<_> = heads.filter(|head| *head != module).map(str::to_owned).collect();
         imported.entry((of, module)).or_default().extend(others);
@@ -207,16 +228,6 @@ fn top_level(path: &str) -> Option<(String, String)> {
     let is_test = path.split('/').any(|part| part == "tests" || part == "tests.rs");
     let module = path.split('/').next()?.trim_end_matches(".rs");
     (!is_test && module != "lib" && module != "main").then(|| (of.to_owned(), module.to_owned()))
-}
-
-/// Returns the text before the first module of tests.
-fn without_tests(code: &str) -> &str {
-    let is_module = |rest: &str| {
-        let mut lines = rest.lines().map(str::trim).skip_while(|line| line.starts_with("#["));
-        lines.next().is_some_and(|line| line.starts_with("mod "))
-    };
-    let mut tests = code.match_indices("#[cfg(test)]").map(|(at, _)| at);
-    tests.find(|at| is_module(&code[*at..])).map_or(code, |at| &code[..at])
 }
 
 #[test]
@@ -429,5 +440,6 @@ fn the_reader_of_these_rules_can_read() {
     assert_eq!(top_level("src/a/src/b/c.rs"), Some(("a".into(), "b".into())));
     assert_eq!(top_level("src/a/src/b/tests/c.rs"), None);
     let code = "#[cfg(test)]\nuse a;\nuse b;\n#[cfg(test)]\n#[cfg(unix)]\nmod c {}";
-    assert!(without_tests(code).ends_with("use b;\n"));
+    let source = Source { path: String::new(), text: code.into(), code: code.into() };
+    assert!(source.before_tests().ends_with("use b;\n"));
 }

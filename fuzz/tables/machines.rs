@@ -2,7 +2,7 @@
 //!
 //! Names and checks alone; `tests/it/corpora.rs` runs every seed through the same table.
 
-/// What must hold of any bytes whatever.
+/// A check that must hold for any bytes.
 pub(super) type Check = fn(&[u8]);
 
 /// Each target: its name, which is that of its corpus and dictionary, and its check.

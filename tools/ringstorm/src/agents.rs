@@ -63,7 +63,7 @@ pub(crate) struct Manners {
 }
 
 impl Manners {
-    /// What the command line says; nothing where the phones are not to answer.
+    /// The command line's terms. `None` if the phones do not answer.
     pub(crate) fn new(
         args: &FtpArgs,
         first_extension: u32,
@@ -99,7 +99,7 @@ impl Manners {
         }
     }
 
-    /// The phone with this number of an address; nothing where it is silent.
+    /// Returns the phone with this number at an address, or `None` if it is silent.
     fn agent(&self, address: u32) -> Option<Agent> {
         let right = self.first_extension.saturating_add(address);
         let extension = match self.told(address) {
@@ -121,7 +121,7 @@ impl Manners {
     }
 }
 
-/// What was asked, and what came of it.
+/// A question and its result.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Answers {
     /// Questions received.

@@ -44,6 +44,6 @@ pub(crate) fn usage(process: &str) -> Option<Usage> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let peak_kib = peak.trim().trim_end_matches("kB").trim().parse().ok()?;
-    // The kernel counts in hundredths of a second, whatever its own tick.
+    // The kernel counts in hundredths of a second, independently of its own tick.
     Some(Usage { cpu_seconds: (user + system) / 100.0, peak_kib })
 }

@@ -297,7 +297,7 @@ impl Connection {
     pub(crate) fn close(mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            // What the socket does not take any more, nobody waits for.
+            // No one waits for bytes that the socket no longer takes.
             let _ = self.flush();
         }
         let _ = self.socket.shutdown(Shutdown::Write);
@@ -317,13 +317,13 @@ fn unseal(
     let unsecured = |words: String| Trouble { loss: Loss::Unsecured, words };
     while !cipher.is_empty() {
         match tls.read_tls(&mut cipher) {
-            // What follows the end that was told is nobody's.
+            // Bytes behind the announced end belong to no response.
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(fault) => return Err(unsecured(fault.to_string())),
         }
         if let Err(fault) = tls.process_new_packets() {
-            // The server is told why, if it still listens.
+            // The alert tells the server why, if it still reads.
             return Err(unsecured(fault.to_string()));
         }
         while let Ok(bytes) = tls.reader().read(plain) {

@@ -14,7 +14,7 @@ use crate::ftp::spec::FtpArgs;
 use crate::http::spec::WebArgs;
 use crate::target::{Protocol, Target};
 
-/// Retransmission timer of a phone that speaks TFTP, unless it is told otherwise.
+/// Default retransmission timer of a TFTP phone.
 const TFTP_TIMER: Duration = Duration::from_secs(1);
 
 /// Thousands of simulated telephones against a server of files, over TFTP, HTTP or FTP, in clear
@@ -196,7 +196,7 @@ impl Command {
         self.target.as_ref().map_or(trial, |target| target.server)
     }
 
-    /// What stands before every name over HTTP.
+    /// The prefix of every name over HTTP.
     pub(crate) fn prefix(&self) -> &str {
         self.target.as_ref().map_or("/", |target| &target.prefix)
     }

@@ -27,7 +27,7 @@ pub(crate) struct Target {
     pub(crate) protocol: Option<Protocol>,
     /// Where it listens.
     pub(crate) server: SocketAddr,
-    /// What stands before every path: starts and ends with a slash.
+    /// The prefix of every path: starts and ends with a slash.
     pub(crate) prefix: String,
 }
 

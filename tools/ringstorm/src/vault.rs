@@ -1,4 +1,4 @@
-//! What phones keep in the vault, so that it can be told later what must be there.
+//! The data that phones store in the vault, so that a later run can verify it.
 //!
 //! Every content says whose it is and which one, and can be made again from that; what was
 //! acknowledged goes to a file as it arrives.
@@ -46,7 +46,7 @@ pub(crate) struct Acknowledgement {
 /// What must come of a step.
 #[derive(Clone, Debug)]
 pub(crate) enum Expected {
-    /// Nobody knows.
+    /// Unknown.
     Unknown,
     /// These bytes.
     Bytes(Arc<[u8]>),

@@ -56,7 +56,7 @@ pub(crate) struct Caller {
     is_wrong: bool,
 }
 
-/// A connection, when it was begun, and whether the phone knows that it stands.
+/// A connection, when it was opened, and whether the phone knows that it is established.
 struct Line {
     connection: Connection,
     begun: Instant,
@@ -96,7 +96,7 @@ impl Caller {
         let line = match event.token().0 % SOCKETS {
             CONTROL => &mut self.control,
             DATA => &mut self.data,
-            // Whoever comes is let in when the phone is served.
+            // A connection is accepted when the phone is served.
             _ => return,
         };
         if let Some(Line { connection, .. }) = line {
@@ -442,7 +442,7 @@ impl Line {
     }
 }
 
-/// What is wrong with what was read, if anything is.
+/// The fault of the bytes that were read, if they have one.
 fn judged(expected: Option<&Expected>, result: &FileResult, kept: &[u8]) -> Option<&'static str> {
     match (expected, result.ending) {
         (Some(Expected::Newest(version)), Ending::Done) => version.judge(kept).err(),

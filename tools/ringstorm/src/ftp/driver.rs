@@ -1,4 +1,4 @@
-//! What phones of FTP do when it is their turn, and what is counted of it.
+//! The steps of FTP phones when it is their turn, and how they are counted.
 //!
 //! Drives the machines of `phones::phone::ftp` over real connections.
 
@@ -20,7 +20,7 @@ use crate::vault::Register;
 
 /// Things that one phone does before the others have their turn.
 const STEPS_MAX: usize = 256;
-/// Refusals in different words that are told apart.
+/// Most refusals in different words that are counted apart.
 const WORDS_MAX: usize = 32;
 
 /// The phones.
@@ -99,7 +99,7 @@ pub(crate) fn refused(group: &mut GroupTally, refusal: &Refusal) {
     group.because(Reason::Refusals, if is_known { words } else { "in other words".to_owned() });
 }
 
-/// A file ended; `wrong` says what is wrong with what came.
+/// A file ended; `wrong` is the fault of its bytes, if they have one.
 pub(crate) fn file(
     group: &mut GroupTally,
     result: &FileResult,

@@ -24,7 +24,7 @@ use crate::vault::Register;
 use driver::Phones;
 use plan::FtpGroup;
 
-/// What is told of a group.
+/// The report's lines about a group.
 static FORMAT: Format = Format {
     rate: ("sessions_per_second", "us_per_session"),
     unit: ("sessions", "a session"),
@@ -82,7 +82,7 @@ static FORMAT: Format = Format {
     advice: "",
 };
 
-/// What nobody changes.
+/// Settings that never change during a run.
 pub(crate) struct World {
     /// The server.
     server: SocketAddr,

@@ -16,7 +16,7 @@ use crate::target::Protocol;
 use crate::tftp::group::{Contents, contents};
 use crate::vault::{self, Expected, Version};
 
-/// Who phones say that they are, unless they are told otherwise.
+/// The user that phones log in as by default.
 const ANONYMOUS: (&str, &str) = ("anonymous", "phone@");
 
 /// What one phone does.

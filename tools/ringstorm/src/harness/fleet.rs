@@ -80,7 +80,7 @@ pub(crate) struct Begin {
     pub(crate) due: Instant,
 }
 
-/// What everything that happens now is told.
+/// The context of an event.
 pub(crate) struct Context<'r> {
     /// What happened.
     pub(crate) run: &'r mut Run,

@@ -1,5 +1,5 @@
-//! What is the same whatever phones speak: who gets power when, whose timer is next, what is
-//! counted and how that is shown.
+//! The parts of a run that are the same for every protocol: who gets power when, whose timer is
+//! next, and how a run is counted and reported.
 //!
 //! Knows no protocol: a [`fleet::Driver`] says what a phone does.
 

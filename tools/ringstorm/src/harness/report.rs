@@ -20,7 +20,7 @@ const BUSY_MAX: f64 = 0.9;
 
 /// How a protocol shows its groups.
 pub(crate) struct Format {
-    /// The JSON's keys for what is counted a second, and for what one costs.
+    /// The JSON's keys for the rate a second and for the cost of one.
     pub(crate) rate: (&'static str, &'static str),
     /// The same in words: many, and one.
     pub(crate) unit: (&'static str, &'static str),
@@ -28,13 +28,13 @@ pub(crate) struct Format {
     pub(crate) digits: usize,
     /// How often that happened: in groups for the load, and in all.
     pub(crate) units: fn(&Run) -> (u64, u64),
-    /// The JSON's key for what a second of CPU is enough for, where that is told.
+    /// The JSON's key for the rate a second of CPU, if it is reported.
     pub(crate) each_second: Option<&'static str>,
-    /// What is told of a group in the JSON.
+    /// The JSON's rows about a group.
     pub(crate) rows: &'static [(&'static str, Row)],
-    /// What is told of a group to people.
+    /// Writes the text about a group.
     pub(crate) write: fn(&GroupTally, &mut String),
-    /// Whether the tool's own threads, and connections, are told of.
+    /// Whether the report has the tool's threads and connections.
     pub(crate) has_connections: bool,
     /// What to do about a tool that is too busy.
     pub(crate) advice: &'static str,

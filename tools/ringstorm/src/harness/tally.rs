@@ -11,7 +11,7 @@ use rustls::HandshakeKind;
 
 use crate::vault::Acknowledgement;
 
-/// Longest time that is told apart: an hour, in microseconds.
+/// Longest time that is measured: an hour, in microseconds.
 const TIME_MAX_US: u64 = 3_600_000_000;
 /// Width of a column of the time line.
 pub(crate) const COLUMN: Duration = Duration::from_millis(100);
@@ -73,7 +73,7 @@ pub(crate) enum Count {
     Again,
     /// Times that a phone was told to come back later, and did.
     Waits,
-    /// Bytes or replies that nobody had asked for.
+    /// Bytes or replies without a request.
     Unasked,
     /// Full handshakes.
     Full,

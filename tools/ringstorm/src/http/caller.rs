@@ -314,7 +314,7 @@ impl Reading {
         }
     }
 
-    /// A file ended: with it what is wrong with what came, if anything is.
+    /// A file ended, with the fault of its bytes if they have one.
     fn judged(&mut self, start: &Start, result: FileResult) -> (FileResult, Option<&'static str>) {
         let Reading { is_wrong, bytes, kept } = std::mem::take(self);
         let wrong = match (start.expected.get(result.step), result.ending) {

@@ -1,4 +1,4 @@
-//! What phones of HTTP do when it is their turn, and what is counted of it.
+//! The steps of HTTP phones when it is their turn, and how they are counted.
 //!
 //! Drives the machines of `phones::phone::http` over real connections.
 
@@ -108,7 +108,7 @@ pub(crate) fn count(group: &mut GroupTally, result: &FileResult) {
     }
 }
 
-/// A file ended; `wrong` says what is wrong with what came.
+/// A file ended; `wrong` is the fault of its bytes, if they have one.
 pub(crate) fn file(
     group: &mut GroupTally,
     result: &FileResult,

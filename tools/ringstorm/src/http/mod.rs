@@ -26,7 +26,7 @@ use plan::HttpGroup;
 /// Most threads.
 const THREADS_MAX: u32 = 64;
 
-/// What is told of a group.
+/// The report's lines about a group.
 static FORMAT: Format = Format {
     rate: ("answers_per_second", "us_per_answer"),
     unit: ("answers", "an answer"),
@@ -65,7 +65,7 @@ static FORMAT: Format = Format {
     advice: " (try more --threads)",
 };
 
-/// What all threads share and nobody changes.
+/// Settings that all threads share and that never change.
 pub(crate) struct World {
     /// The server.
     server: SocketAddr,

@@ -65,10 +65,10 @@ pub(crate) struct WebArgs {
     /// Certificates (PEM) of the CAs that are trusted.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Trusts whatever certificate is shown.
+    /// Trusts every certificate.
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Name that the certificate must have, and that the server is told; phones send none.
+    /// Name that the certificate must have and that is sent as SNI; phones send none.
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
     /// Speaks TLS 1.2 alone.

@@ -63,7 +63,7 @@ pub(crate) struct Loss {
 pub(crate) struct Phones {
     server: SocketAddr,
     groups: Vec<Group>,
-    /// Who has a place: the phone's number plus one; 0 for nobody.
+    /// The phone in each place: its number plus one; 0 for none.
     owners: Vec<u32>,
     ports: u32,
     random: Random,
@@ -115,7 +115,7 @@ impl Phones {
 }
 
 impl Fleet<'_, Phones> {
-    /// A datagram came. False when the place is nobody's.
+    /// Handles a datagram. Returns false if the place has no phone.
     pub(crate) fn handle_datagram(
         &mut self,
         place: Place,

@@ -28,7 +28,7 @@ const SHARED_BUFFER_MIB: f64 = 64.0;
 /// Receive buffer of a phone's own socket, in MiB: some windows.
 const OWN_BUFFER_MIB: f64 = 0.25;
 
-/// What is told of a group.
+/// The report's lines about a group.
 static FORMAT: Format = Format {
     rate: ("blocks_per_second", "us_per_block"),
     unit: ("blocks", "a block"),
@@ -138,7 +138,7 @@ fn write_group(group: &GroupTally, out: &mut String) {
 }
 
 impl Traffic {
-    /// What is told of it.
+    /// Returns the report's lines about it.
     fn extra(&self) -> Extra {
         let answers: u64 = self.forged.iter().map(|count| u64::from(*count)).sum();
         let most = self.forged.iter().copied().max().unwrap_or(0);

@@ -42,7 +42,7 @@ pub(crate) struct Traffic {
     pub(crate) kernel_drops: u64,
     /// Garbage sent.
     pub(crate) junk_sent: u64,
-    /// What came to nobody: answers to garbage, and late ones.
+    /// Datagrams for no phone: answers to garbage, and late ones.
     pub(crate) junk_answers: u64,
     /// For each forged request what came back.
     pub(crate) forged: Vec<u16>,

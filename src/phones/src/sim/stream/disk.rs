@@ -72,7 +72,7 @@ pub struct Disk {
     overwritten: HashSet<i64>,
     mapped: Vec<Arc<Blob>>,
     vault: BTreeMap<String, Arc<Blob>>,
-    /// What was put behind what there was, by name.
+    /// The bytes that were appended, by name.
     logs: BTreeMap<String, Vec<u8>>,
     jobs: Calendar<Job>,
     writes_at: Instant,
@@ -229,7 +229,7 @@ impl Disk {
             Ask::Delete { ticket, .. } => {
                 Answer::Deleted { ticket, result: Err(StoreError::Forbidden) }
             }
-            // Nobody of this world is an administrator or has a password.
+            // This world has no administrators and no passwords.
             Ask::Files { ticket, .. } => {
                 Answer::Files { ticket, result: Err(engine::files::Fault::NotThere) }
             }
@@ -262,7 +262,7 @@ impl Disk {
         if version.bytes <= HEAP_BYTES_MAX {
             return Arc::new(Blob::heap(all[..].into(), version));
         }
-        // Nobody looks at them but by `Ask::Read`.
+        // Only `Ask::Read` looks at them.
         let bytes = vec![0; all.len()];
         let blob = Arc::new(Blob::as_if_mapped(bytes.into(), version));
         self.mapped.push(Arc::clone(&blob));
@@ -347,7 +347,7 @@ fn part(op: PartOp, fails: bool) -> Result<PartDone, StoreError> {
     }
 }
 
-/// Whether nobody has taken a change back.
+/// Whether a change may still be made.
 fn may_commit(cancel: Option<&CancelToken>) -> bool {
     cancel.is_none_or(CancelToken::commit)
 }

@@ -1,8 +1,8 @@
-//! What no server of files may do, whatever the protocol: mix versions, lose what it has
-//! acknowledged, send what is out of date, let a newcomer overtake, keep what is over.
+//! The invariants of a file server in every protocol: it never mixes versions, loses acknowledged
+//! data, sends stale data, lets a newcomer overtake, or keeps anything of phones that have left.
 //!
-//! A file is a register: everything that was ever written to it is known, and when that began and
-//! was acknowledged. What a read may bring follows. Watches only.
+//! A file is a register: all its writes are known, with their beginning and acknowledgement. From
+//! these follow the versions that a read may return. Watches only.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -74,9 +74,9 @@ pub struct Invariants {
     files: HashMap<Box<str>, Vec<Write>>,
     /// When the phone last sent a request that was served.
     served: HashMap<IpAddr, Instant>,
-    /// How long a phone that has begun is not overtaken; nothing where there are no slots.
+    /// How long no newcomer overtakes a phone that has begun. Zero if there are no slots.
     hold: Duration,
-    /// What is not there is called so for no other reason.
+    /// Whether "not found" has no other cause than a missing file.
     pub missing_is_missing: bool,
     violations: Vec<(Violation, String)>,
 }
@@ -187,7 +187,7 @@ impl Invariants {
         }
     }
 
-    /// What a read may bring: everything but what was overwritten, durably, before it began.
+    /// The versions that a read may return: all but those durably overwritten before it began.
     fn candidates(&mut self, reading: &Reading) -> Vec<usize> {
         let since = reading.since;
         let writes = self.writes(&reading.name);

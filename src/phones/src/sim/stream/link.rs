@@ -21,7 +21,7 @@ pub struct StreamLink {
     pub window_bytes: (usize, usize),
     /// Share of connections that are refused, 0 to 1.
     pub refused: f64,
-    /// Share of connections that nobody answers.
+    /// Share of connections without an answer.
     pub silent: f64,
     /// Share of connections that are reset at some byte, to both sides.
     pub reset: f64,

@@ -349,7 +349,7 @@ impl World {
             return;
         }
         let may_hold = |phone: &&Phone| phone.has_asked() && !scenario::is_stranger(phone.ip());
-        // Whoever has asked has asked for ever, so this is counted anew only where it matters.
+        // A phone that has asked stays one, so they are counted again only if it matters.
         self.may_hold = self.phones.iter().filter(may_hold).count();
         if used > self.may_hold {
             let words = format_args!("{used} slots at {:?}", self.now);

@@ -1,6 +1,6 @@
 //! Phones of HTTP and FTP with their connections: the machines of `phone`, driven by the network.
 //!
-//! Watches what each read and write comes to, and tells the invariants.
+//! Watches how each read and write ends, and reports it to the invariants.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -200,7 +200,7 @@ impl Phone {
         }
     }
 
-    /// Reads what has come, and does what comes of that, until there is nothing more to do.
+    /// Reads the bytes that have arrived and acts on them until nothing is left to do.
     pub fn drive(&mut self, network: &mut Network, invariants: &mut Invariants) {
         while !self.is_dead {
             self.note_step(invariants, network.now);

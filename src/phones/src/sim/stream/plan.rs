@@ -1,4 +1,4 @@
-//! What a phone does, step by step, and how a step ended, whatever the protocol.
+//! The steps of a phone and how each ended, the same for every protocol.
 //!
 //! Reads plans and endings alone.
 
@@ -8,7 +8,7 @@ use super::invariants::Value;
 use crate::phone::{ftp, http};
 use wire::ftp::reply::Code;
 
-/// What a phone speaks, and what it does.
+/// A phone's protocol and its steps.
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// HTTP.
@@ -17,7 +17,7 @@ pub enum Plan {
     Ftp(Arc<ftp::Plan>),
 }
 
-/// How a step ended, whatever the protocol.
+/// How a step ended, the same for every protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Done,

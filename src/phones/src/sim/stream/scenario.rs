@@ -212,7 +212,7 @@ fn stranger(random: &mut Random) -> Plan {
     }
 }
 
-/// What a phone does: it boots, or keeps what is its user's, and reads that again.
+/// The steps of a phone: it boots, or stores its user's data and reads it back.
 fn plan(random: &mut Random, number: usize) -> Plan {
     // Two phones share an extension: one over HTTP and one over FTP, as a rule.
     let item = format!("{}_4620data.txt", 2_000 + number / 2);
@@ -252,7 +252,7 @@ fn keep_http(random: &mut Random, item: &str, number: usize) -> Plan {
         let length = random.below(3_000) as usize;
         let bytes = content(random, 1 + length);
         steps.push(http_step(name, http::Action::Store(bytes), Presence::Must));
-        // Whoever shares the extension may have removed it.
+        // Another phone of the extension may have removed it.
         steps.push(http_step(name, http::Action::Fetch, Presence::May));
     }
     if random.chance(0.3) {

@@ -111,7 +111,7 @@ pub struct Server {
     /// Where data connections are awaited.
     doors: BTreeMap<u16, ConnectionId>,
     next_port: u16,
-    /// Connections that nobody has taken from the system yet.
+    /// Connections that the server has not accepted yet.
     accepts: Vec<LineId>,
     /// Connections made from here that have their answer.
     answered: Vec<(LineId, bool)>,
@@ -176,7 +176,7 @@ impl Server {
         self.wake(now);
     }
 
-    /// Somebody whom the server has called answers, or nobody does.
+    /// A phone answers a connection that the server has opened, or does not.
     pub fn handle_answered(&mut self, line: LineId, is_taken: bool, now: Instant) {
         self.answered.push((line, is_taken));
         self.wake(now);
@@ -335,7 +335,7 @@ impl Server {
         }
     }
 
-    /// Does what the sockets of data connections are told to do.
+    /// Executes the commands for the sockets of data connections.
     fn open(&mut self, command: DataCommand, network: &mut Network) {
         let now = network.now;
         match command {

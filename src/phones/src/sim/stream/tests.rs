@@ -1,6 +1,6 @@
 //! Phones of HTTP and FTP against the real engines, over many seeds; and each bug, found.
 //!
-//! How to explore more seeds stands in `scenario.rs`.
+//! `scenario.rs` says how to explore more seeds.
 
 use super::bug::Bug;
 use super::invariants::Violation;

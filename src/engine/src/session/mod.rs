@@ -8,6 +8,8 @@ mod denial;
 mod faults;
 pub mod ftp;
 pub mod http;
+#[cfg(any(test, feature = "model"))]
+mod model;
 pub mod outcome;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]

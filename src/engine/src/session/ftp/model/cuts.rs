@@ -4,6 +4,7 @@ use super::operations::policy;
 use super::{Link, World};
 use crate::session::Outcome;
 use crate::session::ftp::session::{Stage, Way};
+use crate::session::model::compare_cuts;
 use wire::time::Duration;
 
 const FILES: &[(&str, u64)] = &[("a", 700), ("firmware", 30_000), ("46xxsettings.txt", 90)];
@@ -20,18 +21,7 @@ type Received = (Vec<u8>, Vec<Outcome>);
 /// If a split makes a difference.
 #[doc(hidden)]
 pub fn check_cuts(bytes: &[u8]) {
-    let whole = replies(bytes, std::iter::repeat(usize::MAX));
-    let single = replies(bytes, std::iter::repeat(1));
-    assert_eq!(describe(&single), describe(&whole), "one by one");
-    let mut state = bytes
-        .iter()
-        .fold(bytes.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
-    let uneven = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        // Mostly a few bytes, sometimes many.
-        1 + (state >> 33) % 9 * (1 + (state >> 50) % 40)
-    });
-    assert_eq!(describe(&replies(bytes, uneven)), describe(&whole), "in uneven pieces");
+    compare_cuts(bytes, |pieces| describe(&replies(bytes, pieces)));
 }
 
 /// Formats the result, to show a difference.
@@ -40,7 +30,7 @@ fn describe((replies, outcomes): &Received) -> String {
 }
 
 /// Sends everything before anything is done for it.
-fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Received {
+fn replies(bytes: &[u8], pieces: &mut dyn Iterator<Item = usize>) -> Received {
     let mut policy = policy();
     policy.ftp.limits.line_bytes_max = 512;
     policy.ftp.limits.idle_timeout = Duration::from_secs(100_000);

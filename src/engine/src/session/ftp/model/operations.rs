@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::deaths::Death;
 use super::{IMPLICIT, Link, PLAIN, World};
 use crate::admission::access::{List, NamedList, Range};
-use crate::admission::slots::Overflow;
 use crate::catalog::RootId;
 use crate::policy::snapshot::Policy;
 use crate::protocol::Protocol;
 use crate::session::Handshake;
+use crate::session::model::adjust_slots;
 use crate::session::stream::{ConnectionId, Connections as _, DialFault, Security};
 use crate::settings::ftp::{Administrators, FtpListener, FtpPolicy};
 use crate::ticket::{Ticket, TicketOwner};
@@ -172,13 +172,7 @@ fn adjust(policy: &mut Policy, bits: u8) {
     limits.upload_memory_bytes_max = if bits & 4 == 0 { 20_000 } else { 12 };
     limits.commands_per_second = if bits & 4 == 0 { 50 } else { 1 };
     limits.passive_per_address_max = if bits & 2 == 0 { 100 } else { 1 };
-    policy.slots.clients_max = usize::from(bits >> 3 & 3);
-    policy.slots.hold = Duration::from_secs(2);
-    policy.slots.overflow = match bits >> 5 & 3 {
-        0 => Overflow::Refuse,
-        1 => Overflow::Drop,
-        2.. => Overflow::Queue,
-    };
+    adjust_slots(policy, bits);
     if let Some(administrators) = &mut policy.ftp.administrators {
         administrators.cleartext = bits & 0x10 == 0;
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::{PLAIN, SECURE, Wire, World, phone};
 use crate::admission::access::{List, NamedList, Range};
-use crate::admission::slots::Overflow;
 use crate::catalog::RootId;
 use crate::policy::snapshot::Policy;
 use crate::protocol::Protocol;
 use crate::session::Handshake;
+use crate::session::model::adjust_slots;
 use crate::session::stream::{ConnectionId, Connections as _, Next, Security};
 use crate::settings::http::{ChallengeKey, HttpListener, HttpPolicy, StreamLimits};
 use crate::ticket::{Ticket, TicketOwner};
@@ -173,13 +173,7 @@ fn adjust(policy: &mut Policy, bits: u8) {
     limits.requests_max = if bits & 2 == 0 { 1_000 } else { 3 };
     limits.body_memory_bytes_max = if bits & 4 == 0 { 20_000 } else { 12 };
     limits.rate_min = if bits & 4 == 0 { 256 } else { 0 };
-    policy.slots.clients_max = usize::from(bits >> 3 & 3);
-    policy.slots.hold = Duration::from_secs(2);
-    policy.slots.overflow = match bits >> 5 & 3 {
-        0 => Overflow::Refuse,
-        1 => Overflow::Drop,
-        2.. => Overflow::Queue,
-    };
+    adjust_slots(policy, bits);
     let has_vault = bits & 0x80 == 0;
     policy.http.listeners.iter_mut().for_each(|listener| listener.vault = has_vault);
     if let Some(vault) = policy.http.vault.as_mut() {

@@ -6,8 +6,8 @@ use crate::admission::slots::Overflow;
 use crate::policy::snapshot::Policy;
 use wire::time::Duration;
 
-/// Gives bytes in one piece, one by one, and in pieces of all sizes. `replies` sends pieces of these
-/// sizes and returns the result in words.
+/// Gives bytes in one piece, one by one, and in pieces of all sizes. `replies` sends pieces of
+/// these sizes and returns the result in words.
 ///
 /// # Panics
 /// If a split makes a difference.

@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn what_must_hold_holds_for_every_short_name() {
-        let alphabet = b"/\\.. aC:\0\xff1NUL";
+        let alphabet: &[u8] = if cfg!(miri) { b"/.a" } else { b"/\\.. aC:\0\xff1NUL" };
         for a in alphabet {
             for b in alphabet {
                 for c in alphabet {

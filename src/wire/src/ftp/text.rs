@@ -123,9 +123,10 @@ mod tests {
     #[test]
     fn every_short_text_in_every_cutting_gives_the_same_bytes() {
         const LETTERS: &[u8] = b"x\r\n";
-        for length in 0..=7_u32 {
+        let longest = if cfg!(miri) { 3 } else { 7 };
+        for length in 0..=longest {
             for number in 0..3_usize.pow(length) {
-                let letter = |at| LETTERS[number / 3_usize.pow(at) % 3];
+                let letter = |at: u32| LETTERS[number / 3_usize.pow(at) % 3];
                 let text: Vec<u8> = (0..length).map(letter).collect();
                 for piece_bytes in 0..3 {
                     check(&[&[piece_bytes], &text[..]].concat());

@@ -12,7 +12,7 @@ use crate::vault::request::{Login, VaultError, VaultReply, VaultRequest};
 use crate::vault::upload::{Deletion, PartDone, PartOp, Upload};
 /// What a session asks of the threads that may wait for a disk.
 #[derive(Debug)]
-pub enum Ask {
+pub enum StoreRequest {
     /// Bring a file's bytes into memory.
     Open {
         /// The asker's ticket.
@@ -93,7 +93,7 @@ pub enum Ask {
 
 /// The answers of those threads.
 #[derive(Debug)]
-pub enum Answer {
+pub enum StoreReply {
     /// The bytes, or why there are none.
     Opened {
         /// The asker's ticket.
@@ -159,38 +159,38 @@ pub enum Answer {
     },
 }
 
-impl Ask {
+impl StoreRequest {
     /// Returns the ticket of the asker.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         match self {
-            Ask::Open { ticket, .. }
-            | Ask::Verify { ticket, .. }
-            | Ask::Store { ticket, .. }
-            | Ask::Delete { ticket, .. }
-            | Ask::Upload { ticket, .. }
-            | Ask::Read { ticket, .. }
-            | Ask::Vault { ticket, .. }
-            | Ask::Files { ticket, .. }
-            | Ask::Login { ticket, .. } => *ticket,
+            StoreRequest::Open { ticket, .. }
+            | StoreRequest::Verify { ticket, .. }
+            | StoreRequest::Store { ticket, .. }
+            | StoreRequest::Delete { ticket, .. }
+            | StoreRequest::Upload { ticket, .. }
+            | StoreRequest::Read { ticket, .. }
+            | StoreRequest::Vault { ticket, .. }
+            | StoreRequest::Files { ticket, .. }
+            | StoreRequest::Login { ticket, .. } => *ticket,
         }
     }
 }
 
-impl Answer {
+impl StoreReply {
     /// Returns the ticket of the asker.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         match self {
-            Answer::Opened { ticket, .. }
-            | Answer::Verified { ticket, .. }
-            | Answer::Stored { ticket, .. }
-            | Answer::Deleted { ticket, .. }
-            | Answer::Upload { ticket, .. }
-            | Answer::Read { ticket, .. }
-            | Answer::Vault { ticket, .. }
-            | Answer::Files { ticket, .. }
-            | Answer::Login { ticket, .. } => *ticket,
+            StoreReply::Opened { ticket, .. }
+            | StoreReply::Verified { ticket, .. }
+            | StoreReply::Stored { ticket, .. }
+            | StoreReply::Deleted { ticket, .. }
+            | StoreReply::Upload { ticket, .. }
+            | StoreReply::Read { ticket, .. }
+            | StoreReply::Vault { ticket, .. }
+            | StoreReply::Files { ticket, .. }
+            | StoreReply::Login { ticket, .. } => *ticket,
         }
     }
 }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_channel::Sender;
 
-use engine::requests::Answer;
+use engine::requests::StoreReply;
 
 /// The channel to one worker.
 pub struct Replies {
-    /// Takes the answers. Unbounded, or wide enough for every request that the worker has open.
-    pub sender: Sender<Answer>,
-    /// Ends the worker's wait after answers were sent.
+    /// Takes the replies. Unbounded, or wide enough for every request that the worker has open.
+    pub sender: Sender<StoreReply>,
+    /// Ends the worker's wait after replies were sent.
     pub wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -33,18 +33,18 @@ impl Workers {
     }
 
     /// Answers a worker.
-    pub(crate) fn answer(&self, worker: usize, answer: Answer) {
-        self.answer_all(std::iter::once((worker, answer)));
+    pub(crate) fn reply(&self, worker: usize, reply: StoreReply) {
+        self.reply_all(std::iter::once((worker, reply)));
     }
 
-    /// Sends many answers, and wakes each worker once.
-    pub(crate) fn answer_all(&self, answers: impl Iterator<Item = (usize, Answer)>) {
+    /// Sends many replies, and wakes each worker once.
+    pub(crate) fn reply_all(&self, replies: impl Iterator<Item = (usize, StoreReply)>) {
         let mut to_wake = vec![false; self.replies.len()];
-        for (worker, answer) in answers {
+        for (worker, reply) in replies {
             self.answered.fetch_add(1, Relaxed);
             // A worker that is gone has no requester left.
             let Some(replies) = self.replies.get(worker) else { continue };
-            to_wake[worker] |= replies.sender.send(answer).is_ok();
+            to_wake[worker] |= replies.sender.send(reply).is_ok();
         }
         for (replies, _) in self.replies.iter().zip(to_wake).filter(|(_, wake)| *wake) {
             (replies.wake)();

@@ -1,8 +1,8 @@
 //! The store as the workers see it: one queue for every kind of work, and the threads behind them.
 //!
-//! [`Store::ask`] never waits. Each request that it takes is answered once, through the [`Replies`]
-//! of its worker. Does nothing itself: files of the catalog are read in `content`, phones' data is
-//! kept in `vault`, administrators' files are changed in `files`.
+//! [`Store::submit`] never waits. Each request that it takes is answered once, through the
+//! [`Replies`] of its worker. Does nothing itself: files of the catalog are read in `content`,
+//! phones' data is kept in `vault`, administrators' files are changed in `files`.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::vault::store::{Directories, Writer};
 use crate::vault::threads::{Queues, SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures};
 use engine::catalog::StoreError;
 use engine::files::Fault;
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use wire::time::Instant;
 
 /// How long the end of threads that make no progress is awaited: they may hang at a disk.
@@ -82,17 +82,17 @@ pub struct Store {
 struct Senders {
     /// Ends the thread that supervises disks.
     _running: Sender<()>,
-    asks: Sender<(usize, Ask)>,
+    requests: Sender<(usize, StoreRequest)>,
     writes: Sender<Task>,
-    acts: Sender<(usize, Ask)>,
+    acts: Sender<(usize, StoreRequest)>,
 }
 
 /// The other ends of the senders.
 struct Receivers {
     end: Receiver<()>,
-    asks: Receiver<(usize, Ask)>,
+    requests: Receiver<(usize, StoreRequest)>,
     writes: Receiver<Task>,
-    acts: Receiver<(usize, Ask)>,
+    acts: Receiver<(usize, StoreRequest)>,
 }
 
 impl Store {
@@ -138,7 +138,7 @@ impl Store {
     ) -> io::Result<()> {
         let Some(threads) = &mut self.threads else { return Ok(()) };
         let now = move || Instant::START + started.elapsed();
-        let Receivers { end, asks, writes, acts } = receivers;
+        let Receivers { end, requests, writes, acts } = receivers;
 
         let writer = Writer::new(Arc::clone(&self.directories), config.upload_directory_bytes_max);
         let (vault, workers) = (Arc::clone(&self.vault), Arc::clone(&self.workers));
@@ -149,13 +149,13 @@ impl Store {
                     tracing::warn!("what was just stored is not in the catalog yet");
                 }
             };
-            vault.run_writer(writer, &writes, publish, |worker, one| workers.answer(worker, one));
+            vault.run_writer(writer, &writes, publish, |worker, one| workers.reply(worker, one));
         })?;
 
-        let files = Files::new(Arc::clone(&self.published), Sender::clone(&senders.asks));
+        let files = Files::new(Arc::clone(&self.published), Sender::clone(&senders.requests));
         let workers = Arc::clone(&self.workers);
         threads.spawn("admin-files", move || {
-            files.run(&acts, |worker, one| workers.answer(worker, one));
+            files.run(&acts, |worker, one| workers.reply(worker, one));
         })?;
 
         let (secrets, unproven) = bounded(SECRETS_MAX);
@@ -163,8 +163,8 @@ impl Store {
             let (vault, workers) = (Arc::clone(&self.vault), Arc::clone(&self.workers));
             let (unproven, writer) = (Receiver::clone(&unproven), Sender::clone(&senders.writes));
             threads.spawn(format!("passwords-{number}"), move || {
-                let answer = |worker, answer| workers.answer(worker, answer);
-                vault.run_secrets(&unproven, &writer, now, answer);
+                let reply = |worker, reply| workers.reply(worker, reply);
+                vault.run_secrets(&unproven, &writer, now, reply);
             })?;
         }
 
@@ -173,30 +173,33 @@ impl Store {
         // of them have.
         let queues = Queues { writer: Sender::clone(&senders.writes), secrets };
         let others: OtherRequests =
-            Arc::new(move |worker, ask| answer_other(&vault, &queues, worker, ask, now()));
-        self.loader.start(threads, &asks, end, &others)
+            Arc::new(move |worker, request| reply_other(&vault, &queues, worker, request, now()));
+        self.loader.start(threads, &requests, end, &others)
     }
 
     /// Queues a worker's request; never waits.
     ///
     /// # Errors
     /// Returns the request if its queue is full: the worker itself answers with `Busy`.
-    pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
-        let Some(senders) = &self.senders else { return Err(ask) };
-        match ask {
-            Ask::Open { .. }
-            | Ask::Verify { .. }
-            | Ask::Read { .. }
-            | Ask::Vault { .. }
-            | Ask::Login { .. } => {
-                senders.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
-            }
-            Ask::Store { .. } | Ask::Delete { .. } | Ask::Upload { .. } => senders
-                .writes
-                .try_send((worker, ask, None))
+    pub fn submit(&self, worker: usize, request: StoreRequest) -> Result<(), StoreRequest> {
+        let Some(senders) = &self.senders else { return Err(request) };
+        match request {
+            StoreRequest::Open { .. }
+            | StoreRequest::Verify { .. }
+            | StoreRequest::Read { .. }
+            | StoreRequest::Vault { .. }
+            | StoreRequest::Login { .. } => senders
+                .requests
+                .try_send((worker, request))
                 .map_err(|refused| refused.into_inner().1),
-            Ask::Files { .. } => {
-                senders.acts.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+            StoreRequest::Store { .. }
+            | StoreRequest::Delete { .. }
+            | StoreRequest::Upload { .. } => senders
+                .writes
+                .try_send((worker, request, None))
+                .map_err(|refused| refused.into_inner().1),
+            StoreRequest::Files { .. } => {
+                senders.acts.try_send((worker, request)).map_err(|refused| refused.into_inner().1)
             }
         }
     }
@@ -227,36 +230,44 @@ impl Drop for Store {
 
 fn channels(config: &StoreConfig) -> (Senders, Receivers) {
     let (running, end) = bounded(0);
-    let (asks, asked) = bounded(config.loader.asks_max);
+    let (requests, asked) = bounded(config.loader.requests_max);
     let (writes, written) = bounded(config.uploads_max);
     let (acts, wanted) = bounded(config.acts_max);
-    let senders = Senders { _running: running, asks, writes, acts };
-    (senders, Receivers { end, asks: asked, writes: written, acts: wanted })
+    let senders = Senders { _running: running, requests, writes, acts };
+    (senders, Receivers { end, requests: asked, writes: written, acts: wanted })
 }
 
 /// Answers the requests that are not for a file of the catalog. Returns `None` if another thread
 /// answers.
-fn answer_other(
+fn reply_other(
     vault: &Vault,
     queues: &Queues,
     worker: usize,
-    ask: Ask,
+    request: StoreRequest,
     now: Instant,
-) -> Option<Answer> {
-    match ask {
-        Ask::Login { ticket, login } => vault.handle_login(worker, ticket, login, queues, now),
-        Ask::Vault { ticket, request } => vault.handle(worker, ticket, request, queues, now),
+) -> Option<StoreReply> {
+    match request {
+        StoreRequest::Login { ticket, login } => {
+            vault.handle_login(worker, ticket, login, queues, now)
+        }
+        StoreRequest::Vault { ticket, request } => {
+            vault.handle(worker, ticket, request, queues, now)
+        }
         // The writer has a queue of its own, and so has the administrators' thread.
-        Ask::Store { ticket, .. } => Some(Answer::Stored { ticket, result: Err(StoreError::Busy) }),
-        Ask::Delete { ticket, .. } => {
-            Some(Answer::Deleted { ticket, result: Err(StoreError::Busy) })
+        StoreRequest::Store { ticket, .. } => {
+            Some(StoreReply::Stored { ticket, result: Err(StoreError::Busy) })
         }
-        Ask::Upload { ticket, .. } => {
-            Some(Answer::Upload { ticket, result: Err(StoreError::Busy) })
+        StoreRequest::Delete { ticket, .. } => {
+            Some(StoreReply::Deleted { ticket, result: Err(StoreError::Busy) })
         }
-        Ask::Files { ticket, .. } => Some(Answer::Files { ticket, result: Err(Fault::Busy) }),
+        StoreRequest::Upload { ticket, .. } => {
+            Some(StoreReply::Upload { ticket, result: Err(StoreError::Busy) })
+        }
+        StoreRequest::Files { ticket, .. } => {
+            Some(StoreReply::Files { ticket, result: Err(Fault::Busy) })
+        }
         // The loader answers these itself.
-        Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } => None,
+        StoreRequest::Open { .. } | StoreRequest::Verify { .. } | StoreRequest::Read { .. } => None,
     }
 }
 
@@ -271,7 +282,7 @@ mod tests {
     #[test]
     fn an_upload_is_stored_and_answered() {
         let root = tempfile::tempdir().unwrap();
-        let (sender, answers) = crossbeam_channel::unbounded();
+        let (sender, replies) = crossbeam_channel::unbounded();
         let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
         let store = Store::start(
             StoreConfig::default(),
@@ -295,10 +306,12 @@ mod tests {
                 spool: None,
                 bytes: b"stored".to_vec(),
             });
-            store.ask(0, Ask::Store { ticket: Ticket::made_up(ticket), upload }).unwrap();
+            store
+                .submit(0, StoreRequest::Store { ticket: Ticket::made_up(ticket), upload })
+                .unwrap();
         }
         for number in 0..3 {
-            let Answer::Stored { ticket, result } = answers.recv().unwrap() else {
+            let StoreReply::Stored { ticket, result } = replies.recv().unwrap() else {
                 panic!("an answer to another question");
             };
             assert_eq!((ticket, result.map(drop)), (Ticket::made_up(number), Ok(())));

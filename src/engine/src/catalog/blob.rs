@@ -8,10 +8,10 @@
 //! # What makes two states of a file two versions
 //!
 //! A mapping shows the current content of the file. So at the end of a transfer,
-//! [`Ask::Verify`](crate::requests::Ask::Verify) checks whether the open file still has the size
-//! and the modification time of the mapping. The inode's change time is left out on purpose. To
-//! replace a file by rename, which is the right way, unlinks the old inode and so changes that
-//! time, and a phone must be able to finish the old version.
+//! [`StoreRequest::Verify`](crate::requests::StoreRequest::Verify) checks whether the open file
+//! still has the size and the modification time of the mapping. The inode's change time is left out
+//! on purpose. To replace a file by rename, which is the right way, unlinks the old inode and so
+//! changes that time, and a phone must be able to finish the old version.
 //!
 //! So `verify` misses a writer that restores the old modification time (`cp -p` in place, `touch
 //! -r`) if the size is the same too. The watch detects it where the kernel reports writes, and

@@ -68,8 +68,8 @@ pub enum Act {
         unix_s: u64,
     },
     /// Bring a file's bytes into memory. Answered with
-    /// [`Answer::Opened`](crate::requests::Answer::Opened), as for a phone; with
-    /// [`Answer::Files`](crate::requests::Answer::Files) only if there is nothing to open.
+    /// [`StoreReply::Opened`](crate::requests::StoreReply::Opened), as for a phone; with
+    /// [`StoreReply::Files`](crate::requests::StoreReply::Files) only if there is nothing to open.
     Open {
         /// Its path.
         at: TreePath,

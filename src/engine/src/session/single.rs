@@ -1,11 +1,11 @@
 //! One request to an engine, for tests: the decision is read off what the engine does.
 
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::vault::spool::PartOp;
 
 /// What an engine does for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum ObservedAction {
     /// It asks for the bytes of a file: the root, and the path in it.
     Serves(u16, String),
     /// It asks the vault for an item.
@@ -22,24 +22,26 @@ pub enum Seen {
     Refuses,
 }
 
-impl Seen {
+impl ObservedAction {
     /// Reads the decision off a request to the threads that wait.
-    pub fn of(ask: &Ask) -> Seen {
-        match ask {
-            Ask::Open { entry, .. } => Seen::Serves(entry.root.0, entry.path.to_string()),
-            Ask::Vault { request, .. } => Seen::AsksVault(request.item.to_string()),
-            Ask::Upload { directory, op: PartOp::Find { name }, .. } => {
-                Seen::Stores(*directory, name.to_string())
+    pub fn of(request: &StoreRequest) -> ObservedAction {
+        match request {
+            StoreRequest::Open { entry, .. } => ObservedAction::Serves(entry.root.0, entry.path.to_string()),
+            StoreRequest::Vault { request, .. } => ObservedAction::AsksVault(request.item.to_string()),
+            StoreRequest::Upload { directory, op: PartOp::Find { name }, .. } => {
+                ObservedAction::Stores(*directory, name.to_string())
             }
-            Ask::Store { upload, .. } => Seen::Stores(upload.directory, upload.name.to_string()),
-            Ask::Delete { deletion, .. } => {
-                Seen::Deletes(deletion.directory, deletion.name.to_string())
+            StoreRequest::Store { upload, .. } => {
+                ObservedAction::Stores(upload.directory, upload.name.to_string())
             }
-            Ask::Upload { .. }
-            | Ask::Verify { .. }
-            | Ask::Read { .. }
-            | Ask::Files { .. }
-            | Ask::Login { .. } => Seen::Refuses,
+            StoreRequest::Delete { deletion, .. } => {
+                ObservedAction::Deletes(deletion.directory, deletion.name.to_string())
+            }
+            StoreRequest::Upload { .. }
+            | StoreRequest::Verify { .. }
+            | StoreRequest::Read { .. }
+            | StoreRequest::Files { .. }
+            | StoreRequest::Login { .. } => ObservedAction::Refuses,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::catalog::OpenError;
 use crate::catalog::blob::Blob;
 use crate::protocol::Protocol;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::{Failure, Handshake, Secured, TurnContext};
 use crate::table::RowId;
 use crate::ticket::Ticket;
@@ -283,7 +283,7 @@ impl FilePart {
     }
 
     /// Returns the question to ask before more can leave, if there is one.
-    pub fn ask(&mut self, ticket: Ticket) -> Option<Ask> {
+    pub fn next_read(&mut self, ticket: Ticket) -> Option<StoreRequest> {
         let waits = self.at < self.end && matches!(self.payload(), Payload::None);
         match &mut self.way {
             Way::Read { part, used, asked: asked @ false } if waits => {
@@ -292,13 +292,13 @@ impl FilePart {
                 let buffer = std::mem::take(part);
                 let bytes = (self.end - self.at).min(PART_BYTES) as usize;
                 let blob = Arc::clone(&self.blob);
-                Some(Ask::Read { ticket, blob, offset: self.at, bytes, buffer })
+                Some(StoreRequest::Read { ticket, blob, offset: self.at, bytes, buffer })
             }
             Way::Straight | Way::Read { .. } => None,
         }
     }
 
-    /// The loader had no room for the question: [`FilePart::ask`] may ask it again.
+    /// The loader had no room for the question: [`FilePart::next_read`] may ask it again.
     pub fn handle_refused(&mut self) {
         match &mut self.way {
             Way::Straight => {}

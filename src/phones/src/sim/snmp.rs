@@ -58,7 +58,7 @@ impl Asker {
     }
 
     fn ask(&mut self, phone: &str, ms: u64) -> IdentityLookup {
-        self.queries.ask(address(phone), &self.policy, &self.counters, at(ms))
+        self.queries.look_up(address(phone), &self.policy, &self.counters, at(ms))
     }
 
     /// Returns everything that leaves at this moment.
@@ -431,7 +431,7 @@ fn storm(seed: u64, phones: u32, link: Link) -> (usize, Instant, u64) {
     let address_of = |number: u32| SocketAddr::new((NETWORK + number).to_be_bytes().into(), 161);
     for number in 0..phones {
         let counters = &asker.counters;
-        asker.queries.ask(address_of(number), &asker.policy, counters, at(0));
+        asker.queries.look_up(address_of(number), &asker.policy, counters, at(0));
     }
     // Datagrams under way: when, to the asker or to the phone, and the bytes.
     let mut flying: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>, bool)> = BTreeMap::new();

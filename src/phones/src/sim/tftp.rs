@@ -17,7 +17,7 @@ use engine::catalog::index::Index;
 use engine::catalog::{Catalog, Entry, Form, Root, RootId, Stored};
 use engine::metrics::Counters;
 use engine::policy::snapshot::{Policy, Snapshot};
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::session::snmp::SnmpClient;
 use engine::session::tftp::{self, Engine, Payload, PortId, SendQueue, Transmit};
 use engine::session::{Outcome, TurnContext};
@@ -62,7 +62,7 @@ pub struct TftpServer {
     blobs: HashMap<Box<str>, Arc<Blob>>,
     pool_ports: u16,
     loader_delay: Duration,
-    answers: VecDeque<(Instant, Answer)>,
+    replies: VecDeque<(Instant, StoreReply)>,
     uploads: Vec<Upload>,
     outcomes: Vec<Outcome>,
     out: VecDeque<Datagram>,
@@ -106,7 +106,7 @@ impl TftpServer {
             blobs,
             pool_ports: setup.pool_ports,
             loader_delay: setup.loader_delay,
-            answers: VecDeque::new(),
+            replies: VecDeque::new(),
             uploads: Vec::new(),
             outcomes: Vec::new(),
             out: VecDeque::new(),
@@ -156,46 +156,49 @@ impl TftpServer {
             self.turn(now, |engine, turn| engine.handle_expired(ticket, turn));
         }
         self.send(now);
-        while let Some(ask) = self.engine.poll_ask() {
-            let answer = self.answer(ask).map(|answer| (now + self.loader_delay, answer));
-            self.answers.extend(answer);
+        while let Some(request) = self.engine.poll_store_request() {
+            let reply = self.answer(request).map(|reply| (now + self.loader_delay, reply));
+            self.replies.extend(reply);
         }
         while let Some(record) = self.engine.poll_record() {
             self.outcomes.push(record.outcome);
         }
     }
 
-    fn answer(&mut self, ask: Ask) -> Option<Answer> {
-        Some(match ask {
-            Ask::Open { ticket, entry, form } => {
+    fn answer(&mut self, request: StoreRequest) -> Option<StoreReply> {
+        Some(match request {
+            StoreRequest::Open { ticket, entry, form } => {
                 let blob = self.blobs.get(&entry.path).cloned();
                 entry.keep(form, blob.clone());
-                Answer::Opened { ticket, result: blob.ok_or(engine::catalog::OpenError::Gone) }
+                StoreReply::Opened { ticket, result: blob.ok_or(engine::catalog::OpenError::Gone) }
             }
-            Ask::Verify { ticket, blob } => {
-                Answer::Verified { ticket, unchanged: !blob.is_stale() }
+            StoreRequest::Verify { ticket, blob } => {
+                StoreReply::Verified { ticket, unchanged: !blob.is_stale() }
             }
-            Ask::Store { ticket, upload } => {
+            StoreRequest::Store { ticket, upload } => {
                 self.uploads.push(*upload);
                 let stored = Stored { new: true, version: Version::default() };
-                Answer::Stored { ticket, result: Ok(stored) }
+                StoreReply::Stored { ticket, result: Ok(stored) }
             }
-            Ask::Upload { ticket, op: PartOp::Find { name }, .. } => {
+            StoreRequest::Upload { ticket, op: PartOp::Find { name }, .. } => {
                 let is_there = self.uploads.iter().any(|upload| upload.name == *name);
-                Answer::Upload { ticket, result: Ok(PartDone::Found(is_there)) }
+                StoreReply::Upload { ticket, result: Ok(PartDone::Found(is_there)) }
             }
-            Ask::Upload { op: PartOp::Forget { .. }, .. } => return None,
-            Ask::Upload { ticket, op: PartOp::Write { spool, bytes }, .. } => {
+            StoreRequest::Upload { op: PartOp::Forget { .. }, .. } => return None,
+            StoreRequest::Upload { ticket, op: PartOp::Write { spool, bytes }, .. } => {
                 let mut spool = spool.unwrap_or_else(Spool::in_memory);
                 spool.extend(&bytes);
-                Answer::Upload { ticket, result: Ok(PartDone::Written { spool, room: Vec::new() }) }
+                StoreReply::Upload {
+                    ticket,
+                    result: Ok(PartDone::Written { spool, room: Vec::new() }),
+                }
             }
             // TFTP never asks for these.
-            Ask::Delete { .. }
-            | Ask::Read { .. }
-            | Ask::Vault { .. }
-            | Ask::Files { .. }
-            | Ask::Login { .. } => return None,
+            StoreRequest::Delete { .. }
+            | StoreRequest::Read { .. }
+            | StoreRequest::Vault { .. }
+            | StoreRequest::Files { .. }
+            | StoreRequest::Login { .. } => return None,
         })
     }
 
@@ -262,17 +265,17 @@ impl Server for TftpServer {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        while let Some((_, answer)) = self.answers.pop_front_if(|(at, _)| *at <= now) {
-            self.turn(now, |engine, turn| engine.handle_answer(answer, turn));
+        while let Some((_, reply)) = self.replies.pop_front_if(|(at, _)| *at <= now) {
+            self.turn(now, |engine, turn| engine.handle_store_reply(reply, turn));
         }
         self.turn(now, |engine, turn| engine.handle_timeout(turn));
         self.settle(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let answer = self.answers.front().map(|(at, _)| *at);
+        let reply = self.replies.front().map(|(at, _)| *at);
         let slots = self.admission.slots.poll_timeout();
-        [self.engine.poll_timeout(), answer, slots].into_iter().flatten().min()
+        [self.engine.poll_timeout(), reply, slots].into_iter().flatten().min()
     }
 
     fn poll_transmit(&mut self, _now: Instant) -> Option<Datagram> {

@@ -115,7 +115,7 @@ fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<SnmpReport> {
     let socket = UdpSocket::bind((any, 0))?;
     let (mut queries, counters, began) = (SnmpClient::default(), Counters::default(), Clock::now());
     let now = || Instant::START + began.elapsed();
-    let asked = queries.ask(phone.address, policy, &counters, now());
+    let asked = queries.look_up(phone.address, policy, &counters, now());
     let mut buffer = [0; MESSAGE_BYTES_MAX + 1];
     let identity = match asked {
         IdentityLookup::Known(identity) => identity,

@@ -92,13 +92,13 @@ impl DataPath for Workers {
             for _ in &sockets {
                 let poll = Poll::new()?;
                 let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-                let (sender, answers) = unbounded();
+                let (sender, store_replies) = unbounded();
                 let woken = Arc::clone(&waker);
                 // A worker that cannot be woken runs within half a second anyway.
                 let wake = Box::new(move || drop(woken.wake()));
                 replies.push(Replies { sender, wake });
                 wakers.push(waker);
-                polls.push((poll, answers));
+                polls.push((poll, store_replies));
             }
             let config = parts.settings.store();
             let directories = Arc::clone(&parts.directories);
@@ -110,7 +110,7 @@ impl DataPath for Workers {
             let mut threads = Vec::new();
             tell_unsecured(&parts);
             for (number, (sockets, polled)) in sockets.into_iter().zip(polls).enumerate() {
-                let (poll, answers) = polled;
+                let (poll, store_replies) = polled;
                 let worker = WorkerConfig {
                     number,
                     clock: parts.clock,
@@ -118,7 +118,7 @@ impl DataPath for Workers {
                     admission: Admission::new(number, Arc::clone(&shared), Arc::default()),
                     published: Arc::clone(&parts.snapshot),
                     store: Arc::clone(&store),
-                    answers,
+                    store_replies,
                     records: Arc::clone(&parts.records),
                     stats: Arc::clone(&parts.views[number]),
                     orders: Arc::clone(&orders),

@@ -19,7 +19,7 @@ use crate::net::stream::{Streams, TOKENS_MAX};
 use crate::sys::sockets;
 use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::session::ftp::{DataCommand, Engine};
 use engine::session::snmp::{IdentityError, PhoneIdentity};
 use engine::session::stream::{ConnectionId, Connections as _, DialFault};
@@ -122,8 +122,8 @@ impl Service for Ftp {
         self.streams.receive(turn);
     }
 
-    fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
-        self.streams.engine.handle_answer(answer, turn);
+    fn handle_store_reply(&mut self, reply: StoreReply, turn: &mut TurnContext<'_>) {
+        self.streams.engine.handle_store_reply(reply, turn);
     }
 
     fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
@@ -161,12 +161,12 @@ impl Service for Ftp {
         }
     }
 
-    fn poll_ask(&mut self) -> Option<Ask> {
-        self.streams.engine.poll_ask()
+    fn poll_store_request(&mut self) -> Option<StoreRequest> {
+        self.streams.engine.poll_store_request()
     }
 
-    fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
-        self.streams.engine.handle_refused(ask, turn);
+    fn handle_refused(&mut self, request: StoreRequest, turn: &mut TurnContext<'_>) {
+        self.streams.engine.handle_refused(request, turn);
     }
 
     fn poll_record(&mut self) -> Option<Record> {

@@ -14,7 +14,7 @@ use crate::net::stream::orphans::SocketTerms;
 use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
 use engine::protocol::Protocol;
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::session::http::Engine;
 use engine::session::{Record, TurnContext};
 use engine::ticket::Ticket;
@@ -67,8 +67,8 @@ impl Service for Http {
         self.0.receive(turn);
     }
 
-    fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
-        self.0.engine.handle_answer(answer, turn);
+    fn handle_store_reply(&mut self, reply: StoreReply, turn: &mut TurnContext<'_>) {
+        self.0.engine.handle_store_reply(reply, turn);
     }
 
     fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
@@ -87,12 +87,12 @@ impl Service for Http {
         self.0.send(turn);
     }
 
-    fn poll_ask(&mut self) -> Option<Ask> {
-        self.0.engine.poll_ask()
+    fn poll_store_request(&mut self) -> Option<StoreRequest> {
+        self.0.engine.poll_store_request()
     }
 
-    fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
-        self.0.engine.handle_refused(ask, turn);
+    fn handle_refused(&mut self, request: StoreRequest, turn: &mut TurnContext<'_>) {
+        self.0.engine.handle_refused(request, turn);
     }
 
     fn poll_record(&mut self) -> Option<Record> {

@@ -26,7 +26,7 @@ use mio::{Events, Poll, Token};
 
 use engine::admission::Admission;
 use engine::policy::snapshot::{Policy, Snapshot};
-use engine::requests::Answer;
+use engine::requests::StoreReply;
 use engine::session::TurnContext;
 use engine::session::snmp::SnmpClient;
 use service::Service;
@@ -44,7 +44,7 @@ const EVENTS_MAX: usize = 1_024;
 /// The pause before a blocked send is tried again.
 const BLOCKED_WAIT: Wait = Wait::from_millis(1);
 /// Most answers of the loader handled in one turn.
-const ANSWERS_MAX: usize = 4_096;
+const REPLIES_MAX: usize = 4_096;
 
 /// The only clock: real time as moments since it was made. All threads of a process share one.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ pub(crate) struct WorkerConfig {
     /// Reads files for it.
     pub(crate) store: Arc<Store>,
     /// The store's answers.
-    pub(crate) answers: Receiver<Answer>,
+    pub(crate) store_replies: Receiver<StoreReply>,
     /// Receives the records of finished transfers.
     pub(crate) records: Arc<RecordSink>,
     /// Its counters.
@@ -137,7 +137,7 @@ pub(crate) struct Worker {
     snapshot: Snapshot,
     adopted: Arc<Policy>,
     store: Arc<Store>,
-    answers: Receiver<Answer>,
+    store_replies: Receiver<StoreReply>,
     records: Arc<RecordSink>,
     stats: Arc<WorkerStats>,
     recorder: StatsRecorder,
@@ -161,7 +161,7 @@ impl Worker {
             snapshot: Snapshot::default(),
             adopted: Arc::default(),
             store: config.store,
-            answers: config.answers,
+            store_replies: config.store_replies,
             records: config.records,
             recorder: StatsRecorder::new(Arc::clone(&config.stats)).map_err(io::Error::other)?,
             stats: config.stats,
@@ -203,8 +203,8 @@ impl Worker {
             self.services.each().for_each(|service| service.drain(&mut turn));
         }
         self.services.each().for_each(|service| service.receive(&mut turn));
-        for answer in self.answers.try_iter().take(ANSWERS_MAX) {
-            self.services.owner_of(answer.ticket().owner).handle_answer(answer, &mut turn);
+        for reply in self.store_replies.try_iter().take(REPLIES_MAX) {
+            self.services.owner_of(reply.ticket().owner).handle_store_reply(reply, &mut turn);
         }
         notify_slots(&mut self.services, &mut turn);
         self.services.each().for_each(|service| service.handle_timeout(&mut turn));
@@ -219,7 +219,7 @@ impl Worker {
 
     /// Returns how long to wait for events at `now`.
     fn wait(&self, now: Instant) -> Wait {
-        if !self.answers.is_empty() || self.services.iter().any(Service::is_busy) {
+        if !self.store_replies.is_empty() || self.services.iter().any(Service::is_busy) {
             return Wait::ZERO;
         }
         let timers = self.services.iter().filter_map(Service::poll_timeout);

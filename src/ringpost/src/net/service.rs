@@ -11,7 +11,7 @@ use mio::event::Event;
 use crate::net::stats::{RecordSink, StatsRecorder};
 use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::session::snmp::{IdentityError, PhoneIdentity};
 use engine::session::{Record, TurnContext};
 use engine::ticket::Ticket;
@@ -46,7 +46,7 @@ pub(crate) trait Service: Send {
     fn receive(&mut self, turn: &mut TurnContext<'_>);
 
     /// Handles the store's answer to one of its requests.
-    fn handle_answer(&mut self, _: Answer, _: &mut TurnContext<'_>) {}
+    fn handle_store_reply(&mut self, _: StoreReply, _: &mut TurnContext<'_>) {}
 
     /// Handles a granted session slot.
     fn handle_granted(&mut self, _: Ticket, _: &mut TurnContext<'_>) {}
@@ -70,17 +70,17 @@ pub(crate) trait Service: Send {
     fn send(&mut self, turn: &mut TurnContext<'_>);
 
     /// Returns the next request to the store.
-    fn poll_ask(&mut self) -> Option<Ask> {
+    fn poll_store_request(&mut self) -> Option<StoreRequest> {
         None
     }
 
     /// Handles a request for which the store had no room.
-    fn handle_refused(&mut self, _: Ask, _: &mut TurnContext<'_>) {}
+    fn handle_refused(&mut self, _: StoreRequest, _: &mut TurnContext<'_>) {}
 
     /// Passes all its requests to the store, for a worker.
     fn forward_requests(&mut self, store: &Store, worker: usize, turn: &mut TurnContext<'_>) {
-        while let Some(ask) = self.poll_ask() {
-            if let Err(refused) = store.ask(worker, ask) {
+        while let Some(request) = self.poll_store_request() {
+            if let Err(refused) = store.submit(worker, request) {
                 self.handle_refused(refused, turn);
             }
         }

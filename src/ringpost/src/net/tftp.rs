@@ -14,7 +14,7 @@ use crate::net::services::Sockets;
 use crate::sys::udp::{self, Inbox, Outbox, Received, take_errors};
 use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::session::tftp::{Datagram, Engine, PortId, SendFault, SendQueue};
 use engine::session::{Record, TurnContext};
 use engine::ticket::Ticket;
@@ -302,8 +302,8 @@ impl Service for Tftp {
         }
     }
 
-    fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
-        self.engine.handle_answer(answer, turn);
+    fn handle_store_reply(&mut self, reply: StoreReply, turn: &mut TurnContext<'_>) {
+        self.engine.handle_store_reply(reply, turn);
     }
 
     fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
@@ -337,12 +337,12 @@ impl Service for Tftp {
         }
     }
 
-    fn poll_ask(&mut self) -> Option<Ask> {
-        self.engine.poll_ask()
+    fn poll_store_request(&mut self) -> Option<StoreRequest> {
+        self.engine.poll_store_request()
     }
 
-    fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
-        self.engine.handle_refused(ask, turn);
+    fn handle_refused(&mut self, request: StoreRequest, turn: &mut TurnContext<'_>) {
+        self.engine.handle_refused(request, turn);
     }
 
     fn poll_record(&mut self) -> Option<Record> {

@@ -17,7 +17,7 @@ use super::loader::{Job, Loader, OtherRequests, Waiting};
 use super::memory::Key;
 use crate::offload;
 use engine::catalog::OpenError;
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::ticket::Ticket;
 
 /// Interval between two checks whether the disks answer.
@@ -106,43 +106,47 @@ impl Loader {
         let mut next = match self.gates.enter(device, job) {
             Ok(next) => next,
             Err(Job::Load(load)) => return self.finish(&load, &Err(OpenError::Busy)),
-            Err(Job::Ask(worker, ask)) => return self.give_up(worker, ask.ticket(), &ask),
+            Err(Job::Request(worker, request)) => {
+                return self.give_up(worker, request.ticket(), &request);
+            }
         };
         while let Some(job) = next {
             match job {
                 Job::Load(load) => self.load(load),
-                Job::Ask(worker, ask) => self.do_ask(worker, ask),
+                Job::Request(worker, request) => self.execute(worker, request),
             }
             next = self.gates.leave(device);
         }
     }
 
-    fn do_ask(&self, worker: usize, ask: Ask) {
-        let ticket = ask.ticket();
-        let answer = match ask {
-            Ask::Verify { blob, .. } => Answer::Verified { ticket, unchanged: blob.verify() },
-            Ask::Read { blob, offset, bytes, buffer, .. } => {
-                Answer::Read { ticket, result: read_part(&blob, offset, bytes, buffer) }
+    fn execute(&self, worker: usize, request: StoreRequest) {
+        let ticket = request.ticket();
+        let reply = match request {
+            StoreRequest::Verify { blob, .. } => {
+                StoreReply::Verified { ticket, unchanged: blob.verify() }
+            }
+            StoreRequest::Read { blob, offset, bytes, buffer, .. } => {
+                StoreReply::Read { ticket, result: read_part(&blob, offset, bytes, buffer) }
             }
             // No other request reaches a disk by this path.
-            Ask::Open { .. }
-            | Ask::Upload { .. }
-            | Ask::Store { .. }
-            | Ask::Delete { .. }
-            | Ask::Vault { .. }
-            | Ask::Files { .. }
-            | Ask::Login { .. } => return,
+            StoreRequest::Open { .. }
+            | StoreRequest::Upload { .. }
+            | StoreRequest::Store { .. }
+            | StoreRequest::Delete { .. }
+            | StoreRequest::Vault { .. }
+            | StoreRequest::Files { .. }
+            | StoreRequest::Login { .. } => return,
         };
-        if self.asked.lock().remove(&(worker, ticket)).is_some() {
-            self.workers.answer(worker, answer);
+        if self.pending.lock().remove(&(worker, ticket)).is_some() {
+            self.workers.reply(worker, reply);
         }
     }
 
     /// Answers for a disk that does not answer.
-    fn give_up(&self, worker: usize, ticket: Ticket, ask: &Ask) {
-        self.asked.lock().remove(&(worker, ticket));
-        let is_read = matches!(ask, Ask::Read { .. });
-        self.workers.answer(worker, given_up(ticket, is_read));
+    fn give_up(&self, worker: usize, ticket: Ticket, request: &StoreRequest) {
+        self.pending.lock().remove(&(worker, ticket));
+        let is_read = matches!(request, StoreRequest::Read { .. });
+        self.workers.reply(worker, given_up(ticket, is_read));
     }
 
     /// Supervises disks that do not answer: requests fail in time, and other disks get a spare
@@ -150,7 +154,7 @@ impl Loader {
     pub(super) fn watch_disks(
         self: &Arc<Self>,
         end: &Receiver<()>,
-        asks: &Receiver<(usize, Ask)>,
+        requests: &Receiver<(usize, StoreRequest)>,
         others: &OtherRequests,
     ) {
         let (mut spares, mut told_at) = (0, None::<Instant>);
@@ -162,10 +166,10 @@ impl Loader {
                 tracing::error!("a disk has not answered for {wait} s: phones are told so");
             }
             if self.idle.load(Relaxed) == 0 && spares < SPARE_THREADS_MAX && self.is_waiting() {
-                let (loader, asks) = (Arc::clone(self), Receiver::clone(asks));
+                let (loader, requests) = (Arc::clone(self), Receiver::clone(requests));
                 let others = Arc::clone(others);
                 let name = format!("loader-spare-{spares}");
-                let spare = offload::spawn(name, move || loader.run(&asks, &others));
+                let spare = offload::spawn(name, move || loader.run(&requests, &others));
                 spares += usize::from(spare.is_ok());
             }
         }
@@ -174,7 +178,7 @@ impl Loader {
     /// Returns whether a file has been waited for since the last check.
     fn is_waiting(&self) -> bool {
         let waits = self.waiting.lock().values().any(|one| one.since.elapsed() > DISK_CHECK);
-        waits || self.asked.lock().values().any(|(since, _)| since.elapsed() > DISK_CHECK)
+        waits || self.pending.lock().values().any(|(since, _)| since.elapsed() > DISK_CHECK)
     }
 
     /// Answers the requests that have waited for a disk for too long, and returns their number.
@@ -192,20 +196,20 @@ impl Loader {
             self.disk_timeouts.fetch_add(waiting.who.len() as u64, Relaxed);
             self.tell(waiting, &Err(OpenError::Unavailable));
         }
-        let mut asked = self.asked.lock();
-        let late: Vec<_> = asked.iter().filter(|(_, (since, _))| is_late(since)).collect();
+        let mut pending = self.pending.lock();
+        let late: Vec<_> = pending.iter().filter(|(_, (since, _))| is_late(since)).collect();
         let late: Vec<_> = late.into_iter().map(|(who, (_, is_read))| (*who, *is_read)).collect();
-        asked.retain(|who, _| late.iter().all(|(late, _)| late != who));
-        drop(asked);
+        pending.retain(|who, _| late.iter().all(|(late, _)| late != who));
+        drop(pending);
         self.disk_timeouts.fetch_add(late.len() as u64, Relaxed);
         for ((worker, ticket), is_read) in &late {
-            self.workers.answer(*worker, given_up(*ticket, *is_read));
+            self.workers.reply(*worker, given_up(*ticket, *is_read));
         }
         // Requests without a requester are dropped.
-        let asked = self.asked.lock();
+        let pending = self.pending.lock();
         let is_over = |job: &Job| match job {
             Job::Load(load) => is_late(&load.asked_at),
-            Job::Ask(worker, ask) => !asked.contains_key(&(*worker, ask.ticket())),
+            Job::Request(worker, request) => !pending.contains_key(&(*worker, request.ticket())),
         };
         drop(self.gates.take_if(is_over));
         over + late.len()
@@ -213,10 +217,10 @@ impl Loader {
 }
 
 /// The answer that replaces a missing one.
-fn given_up(ticket: Ticket, is_read: bool) -> Answer {
+fn given_up(ticket: Ticket, is_read: bool) -> StoreReply {
     match is_read {
-        true => Answer::Read { ticket, result: Err(OpenError::Unavailable) },
-        false => Answer::Verified { ticket, unchanged: false },
+        true => StoreReply::Read { ticket, result: Err(OpenError::Unavailable) },
+        false => StoreReply::Verified { ticket, unchanged: false },
     }
 }
 

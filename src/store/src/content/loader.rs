@@ -25,7 +25,7 @@ use crate::offload::Threads;
 use crate::replies::Workers;
 use engine::catalog::blob::Blob;
 use engine::catalog::{Entry, Form, OpenError};
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::ticket::Ticket;
 use wire::time::Instant;
 
@@ -53,12 +53,13 @@ pub(super) struct Waiting {
 /// A job for a thread at a disk.
 pub(super) enum Job {
     Load(Load),
-    Ask(usize, Ask),
+    Request(usize, StoreRequest),
 }
 
 /// Answers the requests that are not for a file of the catalog. Returns `None` if another thread
 /// answers.
-pub(crate) type OtherRequests = Arc<dyn Fn(usize, Ask) -> Option<Answer> + Send + Sync>;
+pub(crate) type OtherRequests =
+    Arc<dyn Fn(usize, StoreRequest) -> Option<StoreReply> + Send + Sync>;
 
 /// The state that the reading threads share.
 pub(crate) struct Loader {
@@ -71,7 +72,7 @@ pub(crate) struct Loader {
     later: Mutex<BTreeMap<(std::time::Instant, u64), Load>>,
     memory: Mutex<Memory>,
     /// The other requests: since when each waits, and whether it reads bytes.
-    pub(super) asked: Mutex<HashMap<(usize, Ticket), (std::time::Instant, bool)>>,
+    pub(super) pending: Mutex<HashMap<(usize, Ticket), (std::time::Instant, bool)>>,
     pub(super) gates: Gates<Job>,
     /// Threads that wait for requests.
     pub(super) idle: AtomicUsize,
@@ -105,8 +106,8 @@ impl Loader {
             waiting: Mutex::default(),
             later: Mutex::default(),
             memory: Mutex::new(Memory::new(limits)),
-            asked: Mutex::default(),
-            gates: Gates::new(config.threads.max(1), config.asks_max),
+            pending: Mutex::default(),
+            gates: Gates::new(config.threads.max(1), config.requests_max),
             idle: AtomicUsize::new(0),
             published: Arc::clone(published),
             #[cfg(test)]
@@ -118,26 +119,26 @@ impl Loader {
         }
     }
 
-    /// Starts the threads. They end once all senders of `asks`, and that of `end`, are gone.
+    /// Starts the threads. They end once all senders of `requests`, and that of `end`, are gone.
     ///
     /// # Errors
     /// The system's error if it cannot start a thread.
     pub(crate) fn start(
         self: &Arc<Self>,
         threads: &mut Threads,
-        asks: &Receiver<(usize, Ask)>,
+        requests: &Receiver<(usize, StoreRequest)>,
         end: Receiver<()>,
         others: &OtherRequests,
     ) -> io::Result<()> {
         // One more than may wait for one disk.
         for number in 0..=self.config.threads.max(1) {
-            let (loader, asks) = (Arc::clone(self), Receiver::clone(asks));
+            let (loader, requests) = (Arc::clone(self), Receiver::clone(requests));
             let others = Arc::clone(others);
-            threads.spawn(format!("loader-{number}"), move || loader.run(&asks, &others))?;
+            threads.spawn(format!("loader-{number}"), move || loader.run(&requests, &others))?;
         }
-        let (loader, asks) = (Arc::clone(self), Receiver::clone(asks));
+        let (loader, requests) = (Arc::clone(self), Receiver::clone(requests));
         let others = Arc::clone(others);
-        threads.spawn("loader-timer", move || loader.watch_disks(&end, &asks, &others))
+        threads.spawn("loader-timer", move || loader.watch_disks(&end, &requests, &others))
     }
 
     /// Returns the counters.
@@ -154,40 +155,40 @@ impl Loader {
         }
     }
 
-    pub(super) fn run(&self, asks: &Receiver<(usize, Ask)>, others: &OtherRequests) {
+    pub(super) fn run(&self, requests: &Receiver<(usize, StoreRequest)>, others: &OtherRequests) {
         loop {
             while let Some(load) = self.take_due() {
                 self.queue(load);
             }
             self.idle.fetch_add(1, Relaxed);
-            let asked = asks.recv_timeout(self.until_due());
+            let received = requests.recv_timeout(self.until_due());
             self.idle.fetch_sub(1, Relaxed);
-            match asked {
-                Ok((worker, ask)) => self.handle(worker, ask, others),
+            match received {
+                Ok((worker, request)) => self.handle(worker, request, others),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn handle(&self, worker: usize, ask: Ask, others: &OtherRequests) {
-        match ask {
-            Ask::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
-            Ask::Verify { ref blob, .. } | Ask::Read { ref blob, .. } => {
+    fn handle(&self, worker: usize, request: StoreRequest, others: &OtherRequests) {
+        match request {
+            StoreRequest::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
+            StoreRequest::Verify { ref blob, .. } | StoreRequest::Read { ref blob, .. } => {
                 let device = blob.version().file.0;
-                let is_read = matches!(ask, Ask::Read { .. });
+                let is_read = matches!(request, StoreRequest::Read { .. });
                 let since = std::time::Instant::now();
-                self.asked.lock().insert((worker, ask.ticket()), (since, is_read));
-                self.at_disk(device, Job::Ask(worker, ask));
+                self.pending.lock().insert((worker, request.ticket()), (since, is_read));
+                self.at_disk(device, Job::Request(worker, request));
             }
-            Ask::Store { .. }
-            | Ask::Delete { .. }
-            | Ask::Upload { .. }
-            | Ask::Files { .. }
-            | Ask::Login { .. }
-            | Ask::Vault { .. } => {
-                if let Some(answer) = others(worker, ask) {
-                    self.workers.answer(worker, answer);
+            StoreRequest::Store { .. }
+            | StoreRequest::Delete { .. }
+            | StoreRequest::Upload { .. }
+            | StoreRequest::Files { .. }
+            | StoreRequest::Login { .. }
+            | StoreRequest::Vault { .. } => {
+                if let Some(reply) = others(worker, request) {
+                    self.workers.reply(worker, reply);
                 }
             }
         }
@@ -199,7 +200,7 @@ impl Loader {
         // Under the lock, because a thread stores the blob before it takes the lock.
         if let Some(blob) = load.entry.blob(form) {
             drop(waiting);
-            return self.workers.answer(worker, Answer::Opened { ticket, result: Ok(blob) });
+            return self.workers.reply(worker, StoreReply::Opened { ticket, result: Ok(blob) });
         }
         let others = waiting.entry(key(&load.entry, load.form));
         let others = others.or_insert_with(|| Waiting { since: load.asked_at, who: Vec::new() });
@@ -267,10 +268,11 @@ impl Loader {
     }
 
     pub(super) fn tell(&self, waiting: Waiting, result: &Result<Arc<Blob>, OpenError>) {
-        let answers = waiting.who.into_iter();
-        let answers = answers
-            .map(|(worker, ticket)| (worker, Answer::Opened { ticket, result: result.clone() }));
-        self.workers.answer_all(answers);
+        let replies = waiting.who.into_iter();
+        let replies = replies.map(|(worker, ticket)| {
+            (worker, StoreReply::Opened { ticket, result: result.clone() })
+        });
+        self.workers.reply_all(replies);
     }
 
     fn take_due(&self) -> Option<Load> {
@@ -309,14 +311,14 @@ mod tests {
     /// A loader with one worker, which is the test itself.
     struct Bench {
         store: Store,
-        answers: Receiver<Answer>,
+        replies: Receiver<StoreReply>,
         wakes: Arc<AtomicUsize>,
         tickets: u64,
     }
 
     impl Bench {
         fn new(config: LoaderConfig) -> Self {
-            let (sender, answers) = crossbeam_channel::unbounded();
+            let (sender, replies) = crossbeam_channel::unbounded();
             let wakes = Arc::new(AtomicUsize::new(0));
             let woken = Arc::clone(&wakes);
             let wake = Box::new(move || {
@@ -331,17 +333,17 @@ mod tests {
                 Arc::default(),
             )
             .unwrap();
-            Bench { store, answers, wakes, tickets: 0 }
+            Bench { store, replies, wakes, tickets: 0 }
         }
 
         fn ask_open(&mut self, entry: &Arc<Entry>, form: Form) {
             self.tickets += 1;
             let (ticket, entry) = (Ticket::made_up(self.tickets), Arc::clone(entry));
-            self.store.ask(0, Ask::Open { ticket, entry, form }).unwrap();
+            self.store.submit(0, StoreRequest::Open { ticket, entry, form }).unwrap();
         }
 
         fn opened(&self) -> Result<Arc<Blob>, OpenError> {
-            let Answer::Opened { result, .. } = self.answers.recv().unwrap() else {
+            let StoreReply::Opened { result, .. } = self.replies.recv().unwrap() else {
                 panic!("an answer to another question");
             };
             result
@@ -353,9 +355,10 @@ mod tests {
         }
 
         fn verify(&self, blob: &Arc<Blob>) -> bool {
-            let ask = Ask::Verify { ticket: Ticket::made_up(0), blob: Arc::clone(blob) };
-            self.store.ask(0, ask).unwrap();
-            let Answer::Verified { unchanged, .. } = self.answers.recv().unwrap() else {
+            let request =
+                StoreRequest::Verify { ticket: Ticket::made_up(0), blob: Arc::clone(blob) };
+            self.store.submit(0, request).unwrap();
+            let StoreReply::Verified { unchanged, .. } = self.replies.recv().unwrap() else {
                 panic!("an answer to another question");
             };
             unchanged
@@ -369,8 +372,10 @@ mod tests {
             buffer: Vec<u8>,
         ) -> Result<Vec<u8>, OpenError> {
             let (ticket, blob) = (Ticket::made_up(9), Arc::clone(blob));
-            self.store.ask(0, Ask::Read { ticket, blob, offset, bytes, buffer }).unwrap();
-            let Answer::Read { ticket: answered, result } = self.answers.recv().unwrap() else {
+            self.store
+                .submit(0, StoreRequest::Read { ticket, blob, offset, bytes, buffer })
+                .unwrap();
+            let StoreReply::Read { ticket: answered, result } = self.replies.recv().unwrap() else {
                 panic!("an answer to another question");
             };
             assert_eq!(answered, ticket);
@@ -715,13 +720,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "x").unwrap();
         let entry = entry(&catalog(root.path()), "file");
-        let config = LoaderConfig { asks_max: 1, threads: 1, ..LoaderConfig::default() };
+        let config = LoaderConfig { requests_max: 1, threads: 1, ..LoaderConfig::default() };
         let bench = Bench::new(config);
         let mut given_back = 0;
         for ticket in 0..100_000 {
             let (ticket, entry) = (Ticket::made_up(ticket), Arc::clone(&entry));
-            let ask = Ask::Open { ticket, entry, form: Form::Octet };
-            given_back += usize::from(bench.store.ask(0, ask).is_err());
+            let request = StoreRequest::Open { ticket, entry, form: Form::Octet };
+            given_back += usize::from(bench.store.submit(0, request).is_err());
         }
         for _ in given_back..100_000 {
             bench.opened().unwrap();

@@ -17,7 +17,7 @@ pub struct LoaderConfig {
     /// Default 5 s.
     pub disk_wait: Duration,
     /// Requests that wait for a thread; one more is returned to the worker. Default 16,384.
-    pub asks_max: usize,
+    pub requests_max: usize,
     /// Octet files up to this size are copied to memory in any case, larger ones only while there
     /// is room for them; others are mapped. Default 1 MiB.
     pub heap_file_bytes_max: u64,
@@ -38,7 +38,7 @@ impl Default for LoaderConfig {
         LoaderConfig {
             threads: 2,
             disk_wait: Duration::from_secs(5),
-            asks_max: 16_384,
+            requests_max: 16_384,
             heap_file_bytes_max: 1 << 20,
             sealed_file_bytes_max: 128 << 20,
             netascii_file_bytes_max: 16 << 20,

@@ -18,7 +18,7 @@ use crate::content::catalog_handle::CatalogHandle;
 use crate::durable::case_index::CaseIndex;
 use crate::durable::{Disk, sweep};
 use engine::files::{Act, Done, Fault, Tree, Why};
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::ticket::Ticket;
 use wire::name::BadName;
 
@@ -34,7 +34,7 @@ pub(crate) struct Files {
     pub(super) case_index: CaseIndex,
     pub(super) published: Arc<CatalogHandle>,
     /// To the threads that read.
-    opens: Sender<(usize, Ask)>,
+    opens: Sender<(usize, StoreRequest)>,
     /// The channel of uploads that were dropped.
     remains: (Sender<Remains>, Receiver<Remains>),
     /// Every upload under way holds a clone.
@@ -51,7 +51,7 @@ pub(crate) struct Files {
 impl Files {
     /// Creates the thread's state. Requests to read a file go to `opens`.
     #[must_use]
-    pub(crate) fn new(published: Arc<CatalogHandle>, opens: Sender<(usize, Ask)>) -> Self {
+    pub(crate) fn new(published: Arc<CatalogHandle>, opens: Sender<(usize, StoreRequest)>) -> Self {
         Files {
             disk: Disk::default(),
             case_index: CaseIndex::default(),
@@ -68,16 +68,20 @@ impl Files {
 
     /// Removes what a crash left in the data directories; then handles requests until all senders
     /// are gone.
-    pub(crate) fn run(mut self, asks: &Receiver<(usize, Ask)>, answer: impl Fn(usize, Answer)) {
+    pub(crate) fn run(
+        mut self,
+        requests: &Receiver<(usize, StoreRequest)>,
+        reply: impl Fn(usize, StoreReply),
+    ) {
         let roots = self.published.catalog();
         roots.roots.iter().for_each(|root| self.sweep(&root.dir));
         let dropped = Receiver::clone(&self.remains.1);
         loop {
             select! {
-                recv(asks) -> asked => match asked {
-                    Ok((worker, Ask::Files { ticket, tree, act })) => {
+                recv(requests) -> received => match received {
+                    Ok((worker, StoreRequest::Files { ticket, tree, act })) => {
                         if let Some(result) = self.handle(worker, ticket, &tree, *act) {
-                            answer(worker, Answer::Files { ticket, result });
+                            reply(worker, StoreReply::Files { ticket, result });
                         }
                     }
                     // Other requests are not sent to this thread.
@@ -113,8 +117,9 @@ impl Files {
             Act::Touch { at, unix_s } => self.touch(tree, &at, unix_s).map(|()| Done::Touched),
             Act::Open { at } => match self.entry(tree, &at) {
                 Ok(entry) => {
-                    let ask = Ask::Open { ticket, entry, form: engine::catalog::Form::Octet };
-                    return self.opens.try_send((worker, ask)).err().map(|_| Err(Fault::Busy));
+                    let request =
+                        StoreRequest::Open { ticket, entry, form: engine::catalog::Form::Octet };
+                    return self.opens.try_send((worker, request)).err().map(|_| Err(Fault::Busy));
                 }
                 Err(fault) => Err(fault),
             },

@@ -20,7 +20,7 @@ use super::write::denied;
 use super::{numbered, versions};
 use crate::content::catalog_handle::Placed;
 use crate::rate_limited_log::RateLimitedLog;
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::ticket::Ticket;
 use engine::vault::request::{Login, VaultError, VaultOp, VaultReply, VaultRequest};
 use engine::vault::upload::PartOp;
@@ -40,7 +40,7 @@ pub(crate) const WAITERS_MAX: usize = 65_536;
 
 /// A task for the writer: the worker, its request, and the hash of the secret that is pinned to the
 /// extension from then on.
-pub(crate) type Task = (usize, Ask, Option<Box<str>>);
+pub(crate) type Task = (usize, StoreRequest, Option<Box<str>>);
 
 /// A secret that must be checked.
 pub(crate) struct NeedsHash {
@@ -170,14 +170,14 @@ impl Vault {
         request: Box<VaultRequest>,
         queues: &Queues,
         now: Instant,
-    ) -> Option<Answer> {
+    ) -> Option<StoreReply> {
         match self.authenticator.judge(&request, now) {
             Judgement::Permitted => self.go_on(worker, ticket, request, &queues.writer),
-            Judgement::Denied(denied) => Some(self.answer(ticket, Err(denied))),
+            Judgement::Denied(denied) => Some(self.reply(ticket, Err(denied))),
             Judgement::NeedsHash => {
                 let whose = SecretRequest::Request(request);
                 let refused = queues.secrets.try_send(NeedsHash { worker, ticket, whose });
-                refused.is_err().then(|| self.answer(ticket, Err(VaultError::Busy)))
+                refused.is_err().then(|| self.reply(ticket, Err(VaultError::Busy)))
             }
         }
     }
@@ -190,7 +190,7 @@ impl Vault {
         login: Box<Login>,
         queues: &Queues,
         now: Instant,
-    ) -> Option<Answer> {
+    ) -> Option<StoreReply> {
         let result = match self.authenticator.judge_login(&login, now) {
             Some(result) => result,
             None => match self.join_flight(Waiter { worker, ticket, login }, queues) {
@@ -198,7 +198,7 @@ impl Vault {
                 false => Err(VaultError::Busy),
             },
         };
-        Some(Answer::Login { ticket, result })
+        Some(StoreReply::Login { ticket, result })
     }
 
     /// Has a login proven, or makes it wait for an equal one that is being proven already. Returns
@@ -238,37 +238,37 @@ impl Vault {
         unproven: &Receiver<NeedsHash>,
         writer: &Sender<Task>,
         now: impl Fn() -> Instant,
-        answer: impl Fn(usize, Answer),
+        reply: impl Fn(usize, StoreReply),
     ) {
         while let Ok(NeedsHash { worker, ticket, whose }) = unproven.recv() {
             let request = match whose {
                 SecretRequest::Request(request) => request,
                 SecretRequest::Login(login, flight) => {
                     let result = self.authenticator.prove_login(&login, now());
-                    answer(worker, Answer::Login { ticket, result });
+                    reply(worker, StoreReply::Login { ticket, result });
                     for Waiter { worker, ticket, login } in self.take_waiters(&flight) {
                         // Each request from its own address, which may have to wait.
                         let result = self.authenticator.judge_login(&login, now());
                         let result = result.unwrap_or(Err(VaultError::Busy));
-                        answer(worker, Answer::Login { ticket, result });
+                        reply(worker, StoreReply::Login { ticket, result });
                     }
                     continue;
                 }
             };
-            let answered = match self.authenticator.prove(&request, now()) {
+            let reply = match self.authenticator.prove(&request, now()) {
                 Ok(Verified::Known) => self.go_on(worker, ticket, request, writer),
                 Ok(Verified::ToPin(hash)) => {
-                    let task = (worker, Ask::Vault { ticket, request }, Some(hash));
+                    let task = (worker, StoreRequest::Vault { ticket, request }, Some(hash));
                     let refused = writer.try_send(task).err().map(|refused| refused.into_inner());
-                    if let Some((_, Ask::Vault { request, .. }, _)) = &refused {
+                    if let Some((_, StoreRequest::Vault { request, .. }, _)) = &refused {
                         self.authenticator.pinned(request, false);
                     }
-                    refused.map(|_| self.answer(ticket, Err(VaultError::Busy)))
+                    refused.map(|_| self.reply(ticket, Err(VaultError::Busy)))
                 }
-                Err(denied) => Some(self.answer(ticket, Err(denied))),
+                Err(denied) => Some(self.reply(ticket, Err(denied))),
             };
-            if let Some(answered) = answered {
-                answer(worker, answered);
+            if let Some(reply) = reply {
+                reply(worker, reply);
             }
         }
     }
@@ -280,12 +280,13 @@ impl Vault {
         ticket: Ticket,
         request: Box<VaultRequest>,
         writer: &Sender<Task>,
-    ) -> Option<Answer> {
+    ) -> Option<StoreReply> {
         match request.op {
-            VaultOp::Fetch => Some(self.answer(ticket, self.fetch(&request))),
+            VaultOp::Fetch => Some(self.reply(ticket, self.fetch(&request))),
             VaultOp::Keep { .. } | VaultOp::Forget { .. } => {
-                let refused = writer.try_send((worker, Ask::Vault { ticket, request }, None));
-                refused.is_err().then(|| self.answer(ticket, Err(VaultError::Busy)))
+                let refused =
+                    writer.try_send((worker, StoreRequest::Vault { ticket, request }, None));
+                refused.is_err().then(|| self.reply(ticket, Err(VaultError::Busy)))
             }
         }
     }
@@ -297,7 +298,7 @@ impl Vault {
         mut writer: Writer,
         tasks: &Receiver<Task>,
         publish: impl Fn(&[Placed]),
-        answer: impl Fn(usize, Answer),
+        reply: impl Fn(usize, StoreReply),
     ) {
         while let Ok(first) = tasks.recv() {
             let mut bytes = 0;
@@ -308,9 +309,9 @@ impl Vault {
                 && let Some(task) = all.next()
             {
                 bytes += bytes_of(&task);
-                if let (worker, Ask::Upload { ticket, directory, op }, _) = task {
+                if let (worker, StoreRequest::Upload { ticket, directory, op }, _) = task {
                     let result = writer.handle_part(directory, op);
-                    answer(worker, Answer::Upload { ticket, result });
+                    reply(worker, StoreReply::Upload { ticket, result });
                 } else {
                     batch.push(task);
                 }
@@ -325,20 +326,20 @@ impl Vault {
                 publish(&placed);
             }
             *self.fill.lock() = writer.limits().fill();
-            let asked = batch.iter().filter(|task| job(task).is_some());
-            for ((worker, ask, secret), outcome) in asked.zip(outcomes) {
-                let ticket = ask.ticket();
-                if let (Ask::Vault { request, .. }, Some(_), Outcome::Vault(result)) =
-                    (ask, secret, &outcome)
+            let tasks = batch.iter().filter(|task| job(task).is_some());
+            for ((worker, request, secret), outcome) in tasks.zip(outcomes) {
+                let ticket = request.ticket();
+                if let (StoreRequest::Vault { request, .. }, Some(_), Outcome::Vault(result)) =
+                    (request, secret, &outcome)
                 {
                     self.authenticator.pinned(request, result.is_ok());
                 }
-                answer(
+                reply(
                     *worker,
                     match outcome {
-                        Outcome::Upload(result) => Answer::Stored { ticket, result },
-                        Outcome::Deleted(result) => Answer::Deleted { ticket, result },
-                        Outcome::Vault(result) => self.answer(ticket, result),
+                        Outcome::Upload(result) => StoreReply::Stored { ticket, result },
+                        Outcome::Deleted(result) => StoreReply::Deleted { ticket, result },
+                        Outcome::Vault(result) => self.reply(ticket, result),
                     },
                 );
             }
@@ -362,7 +363,7 @@ impl Vault {
     }
 
     /// Counts the answer and returns it.
-    fn answer(&self, ticket: Ticket, result: Result<VaultReply, VaultError>) -> Answer {
+    fn reply(&self, ticket: Ticket, result: Result<VaultReply, VaultError>) -> StoreReply {
         let counter = match &result {
             Ok(VaultReply::Kept(_)) => Some(&self.kept),
             Ok(VaultReply::Fetched(_)) => Some(&self.fetched),
@@ -386,40 +387,40 @@ impl Vault {
         if let Some(counter) = counter {
             counter.fetch_add(1, Relaxed);
         }
-        Answer::Vault { ticket, result }
+        StoreReply::Vault { ticket, result }
     }
 }
 
 /// Returns the bytes that a task makes the writer write.
-fn bytes_of((_, ask, _): &Task) -> usize {
-    match ask {
-        Ask::Store { upload, .. } => upload.bytes.len(),
-        Ask::Vault { request, .. } => match &request.op {
+fn bytes_of((_, request, _): &Task) -> usize {
+    match request {
+        StoreRequest::Store { upload, .. } => upload.bytes.len(),
+        StoreRequest::Vault { request, .. } => match &request.op {
             VaultOp::Keep { bytes, .. } => bytes.len(),
             VaultOp::Fetch | VaultOp::Forget { .. } => 0,
         },
-        Ask::Upload { op: PartOp::Write { bytes, .. }, .. } => bytes.len(),
-        Ask::Delete { .. }
-        | Ask::Upload { op: PartOp::Find { .. } | PartOp::Forget { .. }, .. }
-        | Ask::Open { .. }
-        | Ask::Verify { .. }
-        | Ask::Read { .. }
-        | Ask::Files { .. }
-        | Ask::Login { .. } => 0,
+        StoreRequest::Upload { op: PartOp::Write { bytes, .. }, .. } => bytes.len(),
+        StoreRequest::Delete { .. }
+        | StoreRequest::Upload { op: PartOp::Find { .. } | PartOp::Forget { .. }, .. }
+        | StoreRequest::Open { .. }
+        | StoreRequest::Verify { .. }
+        | StoreRequest::Read { .. }
+        | StoreRequest::Files { .. }
+        | StoreRequest::Login { .. } => 0,
     }
 }
 
 /// Returns the writer's job, or `None` if the request is not for the writer.
-fn job((_, ask, secret): &Task) -> Option<Job<'_>> {
-    match ask {
-        Ask::Store { upload, .. } => Some(Job::Upload(upload)),
-        Ask::Delete { deletion, .. } => Some(Job::Delete(deletion)),
-        Ask::Vault { request, .. } => Some(Job::Vault(request, secret.as_deref())),
-        Ask::Upload { .. }
-        | Ask::Open { .. }
-        | Ask::Verify { .. }
-        | Ask::Read { .. }
-        | Ask::Files { .. }
-        | Ask::Login { .. } => None,
+fn job((_, request, secret): &Task) -> Option<Job<'_>> {
+    match request {
+        StoreRequest::Store { upload, .. } => Some(Job::Upload(upload)),
+        StoreRequest::Delete { deletion, .. } => Some(Job::Delete(deletion)),
+        StoreRequest::Vault { request, .. } => Some(Job::Vault(request, secret.as_deref())),
+        StoreRequest::Upload { .. }
+        | StoreRequest::Open { .. }
+        | StoreRequest::Verify { .. }
+        | StoreRequest::Read { .. }
+        | StoreRequest::Files { .. }
+        | StoreRequest::Login { .. } => None,
     }
 }

@@ -14,7 +14,7 @@ use crate::files::{Act, Part, Tree};
 use crate::metrics::Counters;
 use crate::policy::snapshot::Snapshot;
 use crate::protocol::Protocol;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::ports::{NeverCame, PortOwner};
 use crate::session::ftp::session::{Closing, LogContext};
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub(super) stopping: bool,
     /// The tree that administrators see.
     pub(super) tree: Arc<Tree>,
-    pub(super) asks: VecDeque<Ask>,
+    pub(super) store_requests: VecDeque<StoreRequest>,
     pub(super) data_commands: VecDeque<DataCommand>,
     pub(super) timers: Timers<ConnectionId>,
     pub(super) records: VecDeque<Record>,
@@ -73,7 +73,7 @@ impl Default for Shared {
             uploads_held: 0,
             stopping: false,
             tree: FtpPolicy::default().tree,
-            asks: VecDeque::new(),
+            store_requests: VecDeque::new(),
             data_commands: VecDeque::new(),
             timers: Timers::default(),
             records: VecDeque::new(),
@@ -106,7 +106,11 @@ impl Shared {
     pub(super) fn discard(&mut self, id: ConnectionId, part: Part) {
         let (tree, act) = (Arc::clone(&self.tree), Box::new(Act::Discard { part }));
         let (owner, sequence) = (TicketOwner::Ftp, Questions::UNAWAITED);
-        self.asks.push_back(Ask::Files { ticket: Ticket { owner, row: id, sequence }, tree, act });
+        self.store_requests.push_back(StoreRequest::Files {
+            ticket: Ticket { owner, row: id, sequence },
+            tree,
+            act,
+        });
     }
 
     pub(super) fn is_implicit(&self, listener: ListenerId) -> bool {

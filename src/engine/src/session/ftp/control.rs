@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::files::Act;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::command_rate::CommandRate;
 use crate::session::ftp::context::Context;
@@ -302,15 +302,19 @@ impl Session {
     }
 
     /// Asks the threads that wait for disks a question for the current command.
-    pub(super) fn ask(&mut self, ask: impl FnOnce(Ticket) -> Ask, cx: &mut Context<'_>) {
+    pub(super) fn submit(
+        &mut self,
+        request: impl FnOnce(Ticket) -> StoreRequest,
+        cx: &mut Context<'_>,
+    ) {
         if let Some(ticket) = self.question(cx.id) {
-            cx.shared.asks.push_back(ask(ticket));
+            cx.shared.store_requests.push_back(request(ticket));
         }
     }
 
     /// Asks for an operation in the tree.
-    pub(super) fn ask_files(&mut self, act: Act, cx: &mut Context<'_>) {
+    pub(super) fn submit_files_op(&mut self, act: Act, cx: &mut Context<'_>) {
         let tree = std::sync::Arc::clone(&cx.shared.tree);
-        self.ask(|ticket| Ask::Files { ticket, tree, act: Box::new(act) }, cx);
+        self.submit(|ticket| StoreRequest::Files { ticket, tree, act: Box::new(act) }, cx);
     }
 }

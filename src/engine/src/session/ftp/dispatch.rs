@@ -3,7 +3,7 @@
 //! While a transfer runs the next command waits; only `ABOR` does not.
 
 use crate::files::{Act, Form, How, TreePath};
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::ftp::authorize::{Rejection, capital, subject, to_delete, to_read, to_store};
 use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
@@ -338,7 +338,7 @@ impl Session {
         match deletion {
             Ok(deletion) => {
                 self.take_up(Pending::Act(ReplyKind::Done), Some(told), cx);
-                self.ask(|ticket| Ask::Delete { ticket, deletion }, cx);
+                self.submit(|ticket| StoreRequest::Delete { ticket, deletion }, cx);
             }
             Err(no) => self.refuse(no, told, cx),
         }

@@ -6,8 +6,8 @@
 //!   secured, bytes, an end, sent, closed.
 //! - The result of a [`DataCommand`]: [`Engine::handle_awaited`],
 //!   [`Engine::handle_data_connected`], `handle_dialed`.
-//! - The answer to each question of [`Engine::poll_ask`], once, in any order and at any time:
-//!   [`Engine::handle_answer`]; or [`Engine::handle_refused`] if the queue was full.
+//! - The answer to each question of [`Engine::poll_store_request`], once, in any order and at any
+//!   time: [`Engine::handle_store_reply`]; or [`Engine::handle_refused`] if the queue was full.
 //! - The result of waiting for a session slot: [`Engine::handle_granted`],
 //!   [`Engine::handle_expired`].
 //! - The passing of time: [`Engine::handle_timeout`], at the latest at `poll_timeout`.
@@ -17,7 +17,7 @@
 //!
 //! After any of these, in this order, until `has_ready` says no: [`Engine::resume`],
 //! [`Engine::poll_data_command`], `poll_ready` (drive that socket by `next`). Then
-//! [`Engine::poll_ask`] and [`Engine::poll_record`] until they have nothing.
+//! [`Engine::poll_store_request`] and [`Engine::poll_record`] until they have nothing.
 //!
 //! # What it promises
 //!
@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use crate::files;
 use crate::protocol::Protocol;
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::session::ftp::context::{Context, RowChange, Shared};
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::session::{Closing, Session, State};
@@ -154,8 +154,8 @@ impl Engine {
     }
 
     /// Returns the next question to the loader, the vault or the file manager.
-    pub fn poll_ask(&mut self) -> Option<Ask> {
-        self.shared.asks.pop_front()
+    pub fn poll_store_request(&mut self) -> Option<StoreRequest> {
+        self.shared.store_requests.pop_front()
     }
 
     /// Returns the next record for the log.
@@ -213,21 +213,21 @@ impl Engine {
     }
 
     /// The loader, the vault or the file manager has answered.
-    pub fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
-        let ticket = answer.ticket();
-        let mut answer = Some(answer);
+    pub fn handle_store_reply(&mut self, reply: StoreReply, turn: &mut TurnContext<'_>) {
+        let ticket = reply.ticket();
+        let mut reply = Some(reply);
         self.with_session(ticket.row, turn, |session, cx| {
             if session.take_question(ticket)
-                && let Some(answer) = answer.take()
+                && let Some(reply) = reply.take()
             {
-                session.handle_answer(answer, cx);
+                session.handle_store_reply(reply, cx);
             }
         });
         // The answer is no longer awaited: an upload in it is discarded.
-        if let Some(Answer::Files {
+        if let Some(StoreReply::Files {
             result: Ok(files::Done::Begun { part, .. } | files::Done::Written { part, .. }),
             ..
-        }) = answer
+        }) = reply
         {
             self.shared.discard(ticket.row, part);
         }
@@ -235,17 +235,17 @@ impl Engine {
     }
 
     /// A queue is full: a waiting client gets an error, and a running transfer asks again.
-    pub fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
-        let ticket = ask.ticket();
-        let mut ask = Some(ask);
+    pub fn handle_refused(&mut self, request: StoreRequest, turn: &mut TurnContext<'_>) {
+        let ticket = request.ticket();
+        let mut request = Some(request);
         self.with_session(ticket.row, turn, |session, cx| {
             if session.take_question(ticket)
-                && let Some(ask) = ask.take()
+                && let Some(request) = request.take()
             {
-                session.handle_refused(ask, cx);
+                session.handle_refused(request, cx);
             }
         });
-        if let Some(Ask::Files { act, .. }) = ask
+        if let Some(StoreRequest::Files { act, .. }) = request
             && let files::Act::Write { part, .. } | files::Act::Finish { part, .. } = *act
         {
             self.shared.discard(ticket.row, part);

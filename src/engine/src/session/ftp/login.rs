@@ -10,7 +10,7 @@ use crate::files::TreePath;
 use crate::policy::protect::Proof;
 use crate::policy::{Identification, identification};
 use crate::protocol::Protocol;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{
     Identity, LogContext, Pending, Session, Stage, State, User, VaultOwner,
@@ -94,7 +94,7 @@ impl Session {
         self.login.user = User::Named(name.as_slice().into());
         let login = Box::new(Login { client, users: users.clone(), name, secret });
         self.take_up(Pending::Login { manages, users }, None, cx);
-        self.ask(|ticket| Ask::Login { ticket, login }, cx);
+        self.submit(|ticket| StoreRequest::Login { ticket, login }, cx);
     }
 
     fn welcome_phone(&mut self, proof: Option<Proof>, cx: &mut Context<'_>) {
@@ -107,7 +107,7 @@ impl Session {
         // Asked now, so that the answer has come when the first file is named. A client that is not
         // served is not asked.
         if permitted && policy.vault.is_some() && !is_bypassed(policy, client) {
-            self.ask_who(false, cx);
+            self.identify(false, cx);
         }
         self.reply(Code::LOGGED_IN, "Welcome, phone.");
     }
@@ -180,12 +180,12 @@ impl Session {
     }
 
     /// Asks the phone for its user; `anew` ignores an earlier answer.
-    fn ask_who(&mut self, anew: bool, cx: &mut Context<'_>) {
+    fn identify(&mut self, anew: bool, cx: &mut Context<'_>) {
         let (peer, policy) = (self.peer, &cx.snapshot.policy.ftp.snmp);
         if anew {
             cx.snmp.forget(peer, policy);
         }
-        self.login.identity = match cx.snmp.ask(peer, policy, cx.counters, cx.now) {
+        self.login.identity = match cx.snmp.look_up(peer, policy, cx.counters, cx.now) {
             IdentityLookup::Known(known) => {
                 let at = if anew { cx.now } else { Instant::START };
                 Identity::Known(known, at)
@@ -233,7 +233,7 @@ impl Session {
             Identity::Known(..) | Identity::Unknown => {}
         }
         // An earlier answer counts as long as it is cached, if it names the same user.
-        self.ask_who(false, cx);
+        self.identify(false, cx);
         match &self.login.identity {
             Identity::Known(known, _) if fits(known, whose) => {
                 return verdict(client, known, whose);
@@ -241,7 +241,7 @@ impl Session {
             Identity::Known(..) => {}
             Identity::Pending | Identity::Unknown => return Verdict::Wait,
         }
-        self.ask_who(true, cx);
+        self.identify(true, cx);
         match &self.login.identity {
             Identity::Known(known, _) => verdict(client, known, whose),
             Identity::Pending | Identity::Unknown => Verdict::Wait,

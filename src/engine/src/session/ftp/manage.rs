@@ -64,7 +64,7 @@ impl Session {
             | Act::Discard { .. } => told,
         };
         self.take_up(Pending::Act(then), told, cx);
-        self.ask_files(act, cx);
+        self.submit_files_op(act, cx);
     }
 
     /// `DELE`, `RMD`, `MKD`.

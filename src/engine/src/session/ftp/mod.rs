@@ -6,12 +6,10 @@
 //! `dispatch.rs` reads commands, and `settings.rs` executes those that set something. `login.rs`
 //! finds out who the client is, by SNMP if it is a phone; `authorize.rs` decides about names.
 //! `transfer.rs` moves files, by `source.rs` and `sink.rs`, and `ending.rs` ends transfers;
-//! `manage.rs` has the operations of administrators; `answer.rs` takes the answers of the threads
-//! that wait for disks. `check.rs` has the invariants. None of them opens, sends, waits or reads a
-//! clock.
-//! must hold. None of them opens, sends, waits or reads a clock.
+//! `manage.rs` has the operations of administrators; `store_reply.rs` takes the answers of the
+//! threads that wait for disks. `check.rs` has the invariants. None of them opens, sends, waits or
+//! reads a clock.
 
-mod answer;
 mod authorize;
 mod check;
 mod command_queue;
@@ -37,6 +35,7 @@ mod settings;
 pub mod single;
 mod sink;
 mod source;
+mod store_reply;
 mod transfer;
 
 pub use data::DataCommand;

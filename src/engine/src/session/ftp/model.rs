@@ -22,7 +22,7 @@ use crate::catalog::Catalog;
 use crate::metrics::Counters;
 use crate::policy::snapshot::{Policy, Snapshot};
 use crate::protocol::Protocol;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::ftp::Engine;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
@@ -101,7 +101,7 @@ pub(super) struct World {
     pub(super) counters: Counters,
     pub(super) now: Instant,
     /// Questions without an answer yet.
-    pub(super) asks: Vec<Ask>,
+    pub(super) store_requests: Vec<StoreRequest>,
     pub(super) records: Vec<Record>,
     pub(super) disk: Disk,
     pub(super) phones: Phones,
@@ -162,7 +162,7 @@ impl World {
             snmp: SnmpClient::seeded(7),
             counters: Counters::default(),
             now: Instant::from_millis(1_000),
-            asks: Vec::new(),
+            store_requests: Vec::new(),
             records: Vec::new(),
             disk: Disk::default(),
             phones: Phones::default(),
@@ -363,9 +363,9 @@ impl World {
             }
         }
         assert!(!self.engine.has_ready(), "an engine that never waits");
-        while let Some(ask) = self.engine.poll_ask() {
-            self.check_ask(&ask);
-            self.asks.push(ask);
+        while let Some(request) = self.engine.poll_store_request() {
+            self.check_vault_request(&request);
+            self.store_requests.push(request);
         }
         while let Some(record) = self.engine.poll_record() {
             self.records.push(record);
@@ -385,21 +385,21 @@ impl World {
     }
 
     /// Answers a question; `fault` 0 is success, others are the faults in their order.
-    pub(super) fn answer(&mut self, ask: Ask, fault: u8) {
-        let (ticket, is_write) = (ask.ticket(), check::is_write(&ask));
-        let answer = self.disk.answer(ask, fault);
-        if is_write && disk::is_done(&answer) {
+    pub(super) fn answer(&mut self, request: StoreRequest, fault: u8) {
+        let (ticket, is_write) = (request.ticket(), check::is_write(&request));
+        let reply = self.disk.answer(request, fault);
+        if is_write && disk::is_done(&reply) {
             let is_doomed = self.doomed.contains(&ticket.row);
             assert!(!is_doomed, "half a file was stored: its client was killed");
             *self.durable.entry(ticket.row).or_default() += 1;
         }
-        self.turn(|engine, turn| engine.handle_answer(answer, turn));
+        self.turn(|engine, turn| engine.handle_store_reply(reply, turn));
         self.settle();
     }
 
     /// Returns a question, because the queue was full.
-    pub(super) fn refuse(&mut self, ask: Ask) {
-        self.turn(|engine, turn| engine.handle_refused(ask, turn));
+    pub(super) fn refuse(&mut self, request: StoreRequest) {
+        self.turn(|engine, turn| engine.handle_refused(request, turn));
         self.settle();
     }
 
@@ -423,8 +423,8 @@ impl World {
                 self.drive(id);
             }
             self.settle();
-            while let Some(ask) = self.asks.pop() {
-                self.answer(ask, 0);
+            while let Some(request) = self.store_requests.pop() {
+                self.answer(request, 0);
             }
             self.check();
             let Some(due) = self.due() else { break };

@@ -80,7 +80,7 @@ impl Sink {
     }
 
     /// Returns what is to be written now: a part of a large file.
-    pub(super) fn ask(&mut self) -> Option<Act> {
+    pub(super) fn next_op(&mut self) -> Option<Act> {
         let Into::Tree { part, spare } = &mut self.into else { return None };
         let is_enough = self.bytes.len() >= PART_BYTES || self.ended;
         if !is_enough || self.bytes.is_empty() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::catalog::OpenError;
 use crate::catalog::blob::Blob;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::Failure;
 use crate::session::stream::{FilePart, Payload};
 use crate::ticket::Ticket;
@@ -103,10 +103,10 @@ impl Source {
     }
 
     /// Returns the question to ask before more can leave, if there is one.
-    pub(super) fn ask(&mut self, ticket: Ticket) -> Option<Ask> {
+    pub(super) fn next_read(&mut self, ticket: Ticket) -> Option<StoreRequest> {
         match self {
             Source::Text { ready, sent, .. } if *sent < ready.len() => None,
-            Source::File(part) | Source::Text { part, .. } => part.ask(ticket),
+            Source::File(part) | Source::Text { part, .. } => part.next_read(ticket),
             Source::Bytes(..) => None,
         }
     }

@@ -10,7 +10,7 @@ use crate::cancel::CancelToken;
 use crate::catalog::Form;
 use crate::catalog::blob::Blob;
 use crate::files;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::arrivals::{MEASUREMENTS, Stall, StallLimits};
 use crate::session::ftp::authorize::subject;
 use crate::session::ftp::context::Context;
@@ -137,20 +137,23 @@ impl Session {
                 Some(blob) => self.send_file(blob, kind, cx),
                 None => {
                     cx.counters.loads_asked.up();
-                    self.ask(|ticket| Ask::Open { ticket, entry, form: Form::Octet }, cx);
+                    self.submit(
+                        |ticket| StoreRequest::Open { ticket, entry, form: Form::Octet },
+                        cx,
+                    );
                 }
             },
-            Goal::Fetch(VaultOwner::Named(item)) => self.ask_vault(item, VaultOp::Fetch, cx),
+            Goal::Fetch(VaultOwner::Named(item)) => self.submit_vault_op(item, VaultOp::Fetch, cx),
             Goal::Keep(whose @ VaultOwner::Named(_)) => {
                 let vault = cx.snapshot.policy.ftp.vault.as_ref();
                 let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
                 self.ready(sink(Into::Vault(whose, bytes_max)), cx);
             }
             Goal::Upload(upload) => self.ready(sink(Into::Rule(upload)), cx),
-            Goal::Open(at) => self.ask_files(files::Act::Open { at }, cx),
-            Goal::Begin(at, how) => self.ask_files(files::Act::Begin { at, how }, cx),
+            Goal::Open(at) => self.submit_files_op(files::Act::Open { at }, cx),
+            Goal::Begin(at, how) => self.submit_files_op(files::Act::Begin { at, how }, cx),
             Goal::List(at, asked, form) => {
-                self.ask_files(files::Act::List { at, asked, form }, cx);
+                self.submit_files_op(files::Act::List { at, asked, form }, cx);
             }
             // No data without a user's name.
             Goal::Fetch(VaultOwner::LoggedIn(_))
@@ -159,7 +162,7 @@ impl Session {
         }
     }
 
-    fn ask_vault(&mut self, item: Item, act: VaultOp, cx: &mut Context<'_>) {
+    fn submit_vault_op(&mut self, item: Item, act: VaultOp, cx: &mut Context<'_>) {
         let client = self.peer.ip().to_canonical();
         let Some(policy) = cx.snapshot.policy.ftp.vault.clone() else {
             // A reload has removed the vault meanwhile.
@@ -168,7 +171,7 @@ impl Session {
         };
         let shown = Credentials { identity: true, ..Credentials::default() };
         let request = Box::new(VaultRequest { client, item, credentials: shown, policy, op: act });
-        self.ask(|ticket| Ask::Vault { ticket, request }, cx);
+        self.submit(|ticket| StoreRequest::Vault { ticket, request }, cx);
     }
 
     /// Sends a file from the requested offset.
@@ -281,10 +284,10 @@ impl Session {
         let is_sent = match way {
             Way::Out(source) => {
                 let ticket = Ticket { owner: TicketOwner::Ftp, row: cx.id, sequence };
-                let (ask, is_sent) = (source.ask(ticket), source.is_sent());
-                if let Some(ask) = ask {
+                let (request, is_sent) = (source.next_read(ticket), source.is_sent());
+                if let Some(request) = request {
                     job.question = Some(ticket);
-                    cx.shared.asks.push_back(ask);
+                    cx.shared.store_requests.push_back(request);
                 }
                 is_sent
             }
@@ -296,8 +299,8 @@ impl Session {
                 false
             }
             Way::In(sink) => {
-                if let Some(act) = sink.ask() {
-                    self.ask_files(act, cx);
+                if let Some(act) = sink.next_op() {
+                    self.submit_files_op(act, cx);
                 }
                 false
             }
@@ -399,15 +402,15 @@ impl Session {
             Into::Vault(VaultOwner::Named(item), _) => {
                 let precondition = Precondition::None;
                 let act = VaultOp::Keep { bytes: sink.bytes, precondition, cancel: Some(cancel) };
-                self.ask_vault(item, act, cx);
+                self.submit_vault_op(item, act, cx);
             }
             Into::Rule(upload) => {
                 let cancel = Some(cancel);
                 let upload = Box::new(Upload { bytes: sink.bytes, cancel, ..*upload });
-                self.ask(|ticket| Ask::Store { ticket, upload }, cx);
+                self.submit(|ticket| StoreRequest::Store { ticket, upload }, cx);
             }
             Into::Tree { part: Some(part), .. } => {
-                self.ask_files(files::Act::Finish { part, cancel }, cx);
+                self.submit_files_op(files::Act::Finish { part, cancel }, cx);
             }
             Into::Vault(VaultOwner::LoggedIn(_), _) | Into::Tree { part: None, .. } => {}
         }

@@ -5,7 +5,7 @@
 //! Never stores anything itself: it passes a whole body to the vault or to the writer.
 
 use crate::catalog::StoreError;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::Refusal;
 use crate::session::arrivals::StallLimits;
 use crate::session::http::connection::{Connection, State};
@@ -180,8 +180,8 @@ impl Destination {
     pub(super) fn find_first(&self) -> Option<(u16, PartOp)> {
         let Destination::File(upload) = self else { return None };
         let is_new = matches!(upload.precondition, Precondition::New);
-        let asks = is_new || upload.existing == Existing::Keep;
-        asks.then(|| (upload.directory, PartOp::Find { name: Box::new(upload.name) }))
+        let must_find = is_new || upload.existing == Existing::Keep;
+        must_find.then(|| (upload.directory, PartOp::Find { name: Box::new(upload.name) }))
     }
 
     /// Returns how its bytes change the file.
@@ -289,7 +289,7 @@ impl Connection {
         let (is_held, is_done) = (body.is_held(), body.is_done());
         if let Some((directory, op)) = part {
             let ticket = self.question(cx);
-            cx.shared.asks.push_back(Ask::Upload { ticket, directory, op });
+            cx.shared.store_requests.push_back(StoreRequest::Upload { ticket, directory, op });
         }
         if is_held {
             // The server waits for the disk, not for the phone.
@@ -318,14 +318,16 @@ impl Connection {
                     VaultOp::Keep { bytes, precondition, cancel: None },
                     cx,
                 ) {
-                    Some(request) => cx.shared.asks.push_back(Ask::Vault { ticket, request }),
+                    Some(request) => {
+                        cx.shared.store_requests.push_back(StoreRequest::Vault { ticket, request })
+                    }
                     // A reload has removed the vault meanwhile.
                     None => self.reject(Rejection::method(ALLOW_READ), cx),
                 }
             }
             Destination::File(mut upload) => {
                 (upload.spool, upload.bytes) = (spool, bytes);
-                cx.shared.asks.push_back(Ask::Store { ticket, upload });
+                cx.shared.store_requests.push_back(StoreRequest::Store { ticket, upload });
             }
         }
     }

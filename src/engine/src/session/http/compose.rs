@@ -22,7 +22,7 @@ use wire::http::response::{
 use wire::time::Duration;
 
 /// When to repeat a question for which the loader had no room.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// What caches may do with data of the vault (RFC 9111, 5.2.2).
 const PRIVATE: &[u8] = b"Cache-Control: private, no-store\r\n";
 /// How long caches may keep a permanent redirect. Without a limit they might keep it for ever (RFC
@@ -133,7 +133,7 @@ impl Connection {
         if let Some(exchange) = self.exchange_mut() {
             exchange.log.of_bytes = Some(bytes);
         }
-        self.ask_for_more(cx);
+        self.request_more(cx);
     }
 
     /// Responds with the head of a file alone: to HEAD, or because the phone has it already.
@@ -251,14 +251,14 @@ impl Connection {
     }
 
     /// Asks for bytes that must be read before more can be sent.
-    pub(super) fn ask_for_more(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn request_more(&mut self, cx: &mut Context<'_>) {
         if let Body::File(part, _) = &mut self.reply.body
             && let State::Serving(exchange) = &mut self.state
         {
             let ticket = cx.ticket(&mut self.questions);
-            if let Some(ask) = part.ask(ticket) {
+            if let Some(request) = part.next_read(ticket) {
                 exchange.question = Some(ticket);
-                cx.shared.asks.push_back(ask);
+                cx.shared.store_requests.push_back(request);
             }
         }
     }
@@ -277,14 +277,14 @@ impl Connection {
     }
 
     /// The loader had no room for a question about a file that is being sent.
-    pub(super) fn ask_again(&mut self, ticket: Ticket, cx: &mut Context<'_>) {
+    pub(super) fn retry_read(&mut self, ticket: Ticket, cx: &mut Context<'_>) {
         if let Body::File(part, _) = &mut self.reply.body
             && let State::Serving(exchange) = &mut self.state
             && exchange.question == Some(ticket)
         {
             exchange.question = None;
             part.handle_refused();
-            self.set_deadline(Some(cx.now + ASK_AGAIN), cx);
+            self.set_deadline(Some(cx.now + RETRY_AFTER), cx);
         }
     }
 }

@@ -175,7 +175,7 @@ impl Connection {
         }
         match exchange.stage {
             Stage::Replying if self.reply.is_sent() => self.handle_reply_sent(cx),
-            Stage::Replying => self.ask_for_more(cx),
+            Stage::Replying => self.request_more(cx),
             Stage::Queued(_) | Stage::Delayed(_) | Stage::Waiting(_) | Stage::Receiving(_) => {}
         }
     }

@@ -11,7 +11,7 @@ use crate::admission::strangers::Strangers;
 use crate::metrics::Counters;
 use crate::policy::snapshot::Snapshot;
 use crate::protocol::Protocol;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::http::nonces::Nonces;
 use crate::session::stream::{ConnectionId, ListenerId};
 use crate::session::timer::Timers;
@@ -43,7 +43,7 @@ pub(super) struct Shared {
     pub(super) bodies_held: u64,
     pub(super) dated: Dated,
     pub(super) stopping: bool,
-    pub(super) asks: VecDeque<Ask>,
+    pub(super) store_requests: VecDeque<StoreRequest>,
     pub(super) timers: Timers<ConnectionId>,
     pub(super) records: VecDeque<Record>,
     /// Connections that have something to do although their sockets have no events.
@@ -136,7 +136,7 @@ impl Shared {
         let ticket = Ticket { owner, row, sequence };
         // It has no name, so any directory will do.
         let op = PartOp::Forget { spool };
-        self.asks.push_back(Ask::Upload { ticket, directory: 0, op });
+        self.store_requests.push_back(StoreRequest::Upload { ticket, directory: 0, op });
     }
 }
 

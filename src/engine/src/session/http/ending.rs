@@ -2,7 +2,7 @@
 //!
 //! Decides nothing about requests.
 
-use crate::requests::Answer;
+use crate::requests::StoreReply;
 use crate::session::arrivals::{MEASUREMENTS, StallLimits};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::{Context, Shared};
@@ -129,7 +129,7 @@ impl Connection {
 
     /// A response has stalled: it waits for an answer, or the phone does not read.
     pub(super) fn handle_standstill(&mut self, cx: &mut Context<'_>) {
-        self.ask_for_more(cx);
+        self.request_more(cx);
         // If there is nothing to send it waits for the loader, which always answers.
         if self.reply.can_send() {
             self.arrivals.needs_measure = true;
@@ -186,32 +186,33 @@ impl Shared {
     pub(super) fn conclude_left(
         &mut self,
         record: Record,
-        answer: &Answer,
+        reply: &StoreReply,
         turn: &TurnContext<'_>,
     ) {
-        let outcome = match answer {
-            Answer::Stored { result: Ok(_), .. }
-            | Answer::Vault { result: Ok(VaultReply::Kept(_)), .. } => {
+        let outcome = match reply {
+            StoreReply::Stored { result: Ok(_), .. }
+            | StoreReply::Vault { result: Ok(VaultReply::Kept(_)), .. } => {
                 turn.counters.uploads_stored.up();
                 Outcome::DoneUnacknowledged
             }
-            Answer::Vault {
-                result: Ok(VaultReply::Fetched(_) | VaultReply::Forgotten), ..
+            StoreReply::Vault {
+                result: Ok(VaultReply::Fetched(_) | VaultReply::Forgotten),
+                ..
             } => Outcome::DoneUnacknowledged,
-            Answer::Deleted { result: Ok(()), .. } => {
+            StoreReply::Deleted { result: Ok(()), .. } => {
                 turn.counters.uploads_deleted.up();
                 Outcome::DoneUnacknowledged
             }
-            Answer::Stored { result: Err(fault), .. }
-            | Answer::Deleted { result: Err(fault), .. } => Outcome::of_store(*fault),
-            Answer::Vault { result: Err(denied), .. } => Rejection::denied(*denied).outcome,
+            StoreReply::Stored { result: Err(fault), .. }
+            | StoreReply::Deleted { result: Err(fault), .. } => Outcome::of_store(*fault),
+            StoreReply::Vault { result: Err(denied), .. } => Rejection::denied(*denied).outcome,
             // No client is left for these.
-            Answer::Opened { .. }
-            | Answer::Verified { .. }
-            | Answer::Upload { .. }
-            | Answer::Read { .. }
-            | Answer::Files { .. }
-            | Answer::Login { .. } => record.outcome,
+            StoreReply::Opened { .. }
+            | StoreReply::Verified { .. }
+            | StoreReply::Upload { .. }
+            | StoreReply::Read { .. }
+            | StoreReply::Files { .. }
+            | StoreReply::Login { .. } => record.outcome,
         };
         let took = turn.now.since(record.began);
         self.record_left(Record { took, outcome, ..record }, turn);

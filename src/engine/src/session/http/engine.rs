@@ -21,10 +21,10 @@
 //! 4. [`Connections::handle_closed`], once, after any end. The id is never used again; an event for
 //!    it does nothing.
 //!
-//! **The threads** take questions by [`Engine::poll_ask`] and answer each of them once, by
-//! [`Engine::handle_answer`] with its ticket, or return it by [`Engine::handle_refused`]. A request
-//! has at most one question open. Only the request that waits for an answer receives it. A late
-//! answer is dropped and what it carries is released. If something was stored or deleted for a
+//! **The threads** take questions by [`Engine::poll_store_request`] and answer each of them once,
+//! by [`Engine::handle_store_reply`] with its ticket, or return it by [`Engine::handle_refused`]. A
+//! request has at most one question open. Only the request that waits for an answer receives it. A
+//! late answer is dropped and what it carries is released. If something was stored or deleted for a
 //! client that has left, the log has a record of it.
 //!
 //! **The queue of session slots** takes questions in the turn's admission. It answers each by
@@ -42,7 +42,7 @@ use std::net::SocketAddr;
 
 use crate::catalog::{OpenError, StoreError};
 use crate::protocol::Protocol;
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::session::http::connection::Connection;
 use crate::session::http::context::{Context, Shared};
 use crate::session::stream::{
@@ -115,16 +115,18 @@ impl Engine {
     }
 
     /// A thread has answered.
-    pub fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
-        let ticket = answer.ticket();
+    pub fn handle_store_reply(&mut self, reply: StoreReply, turn: &mut TurnContext<'_>) {
+        let ticket = reply.ticket();
         if let Some(record) = self.shared.left.remove(&ticket) {
-            self.shared.conclude_left(record, &answer, turn);
+            self.shared.conclude_left(record, &reply, turn);
         } else if let Some(connection) = self.connections.open_mut(ticket.row)
             && connection.awaits(ticket)
         {
-            connection.handle_answer(answer, &mut Context::new(ticket.row, &mut self.shared, turn));
+            connection
+                .handle_store_reply(reply, &mut Context::new(ticket.row, &mut self.shared, turn));
             self.shared.ready.push_back(ticket.row);
-        } else if let Answer::Upload { result: Ok(PartDone::Written { spool, .. }), .. } = answer {
+        } else if let StoreReply::Upload { result: Ok(PartDone::Written { spool, .. }), .. } = reply
+        {
             // The request has ended meanwhile.
             self.shared.forget_spool(ticket.row, spool);
         }
@@ -132,35 +134,45 @@ impl Engine {
     }
 
     /// A queue is full: the client of this question gets an error and may try again.
-    pub fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
-        let ticket = ask.ticket();
-        let answer = match ask {
-            Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
+    pub fn handle_refused(&mut self, request: StoreRequest, turn: &mut TurnContext<'_>) {
+        let ticket = request.ticket();
+        let reply = match request {
+            StoreRequest::Open { .. } => {
+                StoreReply::Opened { ticket, result: Err(OpenError::Busy) }
+            }
             // A phone near the end of its transfer is not cut off for that: the question is asked
             // again.
-            Ask::Verify { .. } | Ask::Read { .. } => {
+            StoreRequest::Verify { .. } | StoreRequest::Read { .. } => {
                 let again = |connection: &mut Connection, cx: &mut Context<'_>| {
-                    connection.ask_again(ticket, cx);
+                    connection.retry_read(ticket, cx);
                 };
                 return self.deliver(ticket.row, turn, again);
             }
-            Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
-            Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
-            Ask::Vault { .. } => Answer::Vault { ticket, result: Err(VaultError::Busy) },
-            Ask::Login { .. } => Answer::Login { ticket, result: Err(VaultError::Busy) },
-            Ask::Upload { op: PartOp::Write { spool, .. }, .. } => {
+            StoreRequest::Store { .. } => {
+                StoreReply::Stored { ticket, result: Err(StoreError::Busy) }
+            }
+            StoreRequest::Delete { .. } => {
+                StoreReply::Deleted { ticket, result: Err(StoreError::Busy) }
+            }
+            StoreRequest::Vault { .. } => {
+                StoreReply::Vault { ticket, result: Err(VaultError::Busy) }
+            }
+            StoreRequest::Login { .. } => {
+                StoreReply::Login { ticket, result: Err(VaultError::Busy) }
+            }
+            StoreRequest::Upload { op: PartOp::Write { spool, .. }, .. } => {
                 // The received bytes are lost with it; a thread that may wait closes the file.
                 if let Some(spool) = spool {
                     self.shared.forget_spool(ticket.row, spool);
                 }
-                Answer::Upload { ticket, result: Err(StoreError::Busy) }
+                StoreReply::Upload { ticket, result: Err(StoreError::Busy) }
             }
-            Ask::Upload { op: PartOp::Find { .. }, .. } => {
-                Answer::Upload { ticket, result: Err(StoreError::Busy) }
+            StoreRequest::Upload { op: PartOp::Find { .. }, .. } => {
+                StoreReply::Upload { ticket, result: Err(StoreError::Busy) }
             }
-            Ask::Upload { .. } | Ask::Files { .. } => return,
+            StoreRequest::Upload { .. } | StoreRequest::Files { .. } => return,
         };
-        self.handle_answer(answer, turn);
+        self.handle_store_reply(reply, turn);
     }
 
     /// A request that waited has its session slot.
@@ -197,8 +209,8 @@ impl Engine {
     }
 
     /// Returns the next question to a thread.
-    pub fn poll_ask(&mut self) -> Option<Ask> {
-        self.shared.asks.pop_front()
+    pub fn poll_store_request(&mut self) -> Option<StoreRequest> {
+        self.shared.store_requests.pop_front()
     }
 
     /// Returns the next record for the log.

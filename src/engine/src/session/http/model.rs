@@ -20,7 +20,7 @@ use crate::catalog::blob::Blob;
 use crate::metrics::Counters;
 use crate::policy::snapshot::{Policy, Snapshot};
 use crate::protocol::Protocol;
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::session::http::Engine;
 use crate::session::snmp::SnmpClient;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
@@ -80,7 +80,7 @@ pub(super) struct World {
     pub(super) counters: Counters,
     pub(super) now: Instant,
     /// Questions without an answer yet.
-    pub(super) asks: Vec<Ask>,
+    pub(super) store_requests: Vec<StoreRequest>,
     pub(super) records: Vec<Record>,
     pub(super) disk: Disk,
     pub(super) wires: BTreeMap<ConnectionId, Wire>,
@@ -104,7 +104,7 @@ impl World {
             snmp: SnmpClient::seeded(7),
             counters: Counters::default(),
             now: Instant::from_millis(1_000),
-            asks: Vec::new(),
+            store_requests: Vec::new(),
             records: Vec::new(),
             disk: Disk::default(),
             wires: BTreeMap::new(),
@@ -239,8 +239,8 @@ impl World {
         }
         let outgoing = self.engine.outgoing(id);
         let is_answer = outgoing.head.starts_with(b"HTTP/1.1 20");
-        let is_stored = |ask: &Ask| ask.ticket().row == id && is_write(ask);
-        assert!(!(is_answer && self.asks.iter().any(is_stored)), "not durable yet");
+        let is_stored = |request: &StoreRequest| request.ticket().row == id && is_write(request);
+        assert!(!(is_answer && self.store_requests.iter().any(is_stored)), "not durable yet");
         let mut bytes = outgoing.head.to_vec();
         let from_file = match outgoing.payload {
             Payload::None => None,
@@ -302,8 +302,8 @@ impl World {
         while let Some(id) = self.engine.poll_ready() {
             self.drive(id);
         }
-        while let Some(ask) = self.engine.poll_ask() {
-            self.asks.push(ask);
+        while let Some(request) = self.engine.poll_store_request() {
+            self.store_requests.push(request);
         }
         while let Some(record) = self.engine.poll_record() {
             self.records.push(record);
@@ -311,25 +311,25 @@ impl World {
     }
 
     /// Answers a question; `fault` 0 is success, others are the faults in their order.
-    pub(super) fn answer(&mut self, ask: Ask, fault: u8) {
-        let answer = self.disk.answer(ask, fault);
-        self.turn(|engine, turn| engine.handle_answer(answer, turn));
+    pub(super) fn answer(&mut self, request: StoreRequest, fault: u8) {
+        let reply = self.disk.answer(request, fault);
+        self.turn(|engine, turn| engine.handle_store_reply(reply, turn));
         self.settle();
     }
 
     /// Returns a question, because the queue was full.
-    pub(super) fn refuse(&mut self, ask: Ask) {
-        self.turn(|engine, turn| engine.handle_refused(ask, turn));
+    pub(super) fn refuse(&mut self, request: StoreRequest) {
+        self.turn(|engine, turn| engine.handle_refused(request, turn));
         self.settle();
     }
 
     /// Gives the engine an answer to a question that it did not ask.
     pub(super) fn answer_nobody(&mut self, ticket: Ticket) {
-        for answer in [
-            Answer::Verified { ticket, unchanged: false },
-            Answer::Read { ticket, result: Ok(vec![0; 10]) },
+        for reply in [
+            StoreReply::Verified { ticket, unchanged: false },
+            StoreReply::Read { ticket, result: Ok(vec![0; 10]) },
         ] {
-            self.turn(|engine, turn| engine.handle_answer(answer, turn));
+            self.turn(|engine, turn| engine.handle_store_reply(reply, turn));
         }
         self.turn(|engine, turn| engine.handle_granted(ticket, turn));
         self.turn(|engine, turn| engine.handle_expired(ticket, turn));
@@ -359,7 +359,8 @@ impl World {
             };
             assert!(rests, "{} was not driven", wire.peer);
         }
-        let asked = |ticket: &Ticket| self.asks.iter().any(|ask| ask.ticket() == *ticket);
+        let asked =
+            |ticket: &Ticket| self.store_requests.iter().any(|request| request.ticket() == *ticket);
         let queued = self.engine.awaited().filter(|ticket| !asked(ticket)).count();
         assert_eq!(queued, self.admission.slots.waiting(), "requests that wait for a slot");
     }
@@ -375,8 +376,8 @@ impl World {
                 self.drive(id);
             }
             self.settle();
-            while let Some(ask) = self.asks.pop() {
-                self.answer(ask, 0);
+            while let Some(request) = self.store_requests.pop() {
+                self.answer(request, 0);
             }
             self.check();
             let Some(due) = self.due() else { break };
@@ -399,16 +400,16 @@ fn same(ids: &[ConnectionId], wires: &BTreeMap<ConnectionId, Wire>) -> bool {
 }
 
 /// Returns whether a question is one to store something.
-fn is_write(ask: &Ask) -> bool {
-    match ask {
-        Ask::Store { .. } | Ask::Delete { .. } => true,
-        Ask::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
-        Ask::Open { .. }
-        | Ask::Verify { .. }
-        | Ask::Upload { .. }
-        | Ask::Read { .. }
-        | Ask::Files { .. }
-        | Ask::Login { .. } => false,
+fn is_write(request: &StoreRequest) -> bool {
+    match request {
+        StoreRequest::Store { .. } | StoreRequest::Delete { .. } => true,
+        StoreRequest::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
+        StoreRequest::Open { .. }
+        | StoreRequest::Verify { .. }
+        | StoreRequest::Upload { .. }
+        | StoreRequest::Read { .. }
+        | StoreRequest::Files { .. }
+        | StoreRequest::Login { .. } => false,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::policy::redirect::Redirection;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Denial, Resource, VaultOwner};
 use crate::protocol::Protocol;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::http::conditions::{Unserved, evaluate};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::Context;
@@ -152,7 +152,7 @@ impl Connection {
             Ok(Decision::Page) => self.reply_page(cx),
             Ok(Decision::CheckPassword(pending, login)) => {
                 let pending = PendingRequest::Login(pending);
-                self.wait(pending, |ticket| Ask::Login { ticket, login }, cx);
+                self.wait(pending, |ticket| StoreRequest::Login { ticket, login }, cx);
             }
             // Replaced above.
             Ok(Decision::NeedsCredentials(_)) => self.reject(Rejection::unauthorized(), cx),
@@ -233,7 +233,7 @@ impl Connection {
                     return self.reject(rejection, cx);
                 };
                 let pending = PendingRequest::Fetch { item, raw, entry };
-                self.wait(pending, |ticket| Ask::Vault { ticket, request }, cx);
+                self.wait(pending, |ticket| StoreRequest::Vault { ticket, request }, cx);
             }
             Operation::Forget(item, credentials, precondition) => {
                 let act = VaultOp::Forget { precondition };
@@ -241,18 +241,22 @@ impl Connection {
                     return self.reject(Rejection::method(ALLOW_READ), cx);
                 };
                 let pending = PendingRequest::Write(WriteMode::Replace);
-                self.wait(pending, |ticket| Ask::Vault { ticket, request }, cx);
+                self.wait(pending, |ticket| StoreRequest::Vault { ticket, request }, cx);
             }
             Operation::Delete(deletion) => {
                 let pending = PendingRequest::Write(WriteMode::Replace);
-                self.wait(pending, |ticket| Ask::Delete { ticket, deletion }, cx);
+                self.wait(pending, |ticket| StoreRequest::Delete { ticket, deletion }, cx);
             }
             Operation::Receive(destination, framing, bytes_max) => {
                 let waits = self.reply.expects_continue;
                 match destination.find_first().filter(|_| waits) {
                     Some((directory, op)) => {
                         let pending = PendingRequest::Find(destination, framing, bytes_max);
-                        self.wait(pending, |ticket| Ask::Upload { ticket, directory, op }, cx);
+                        self.wait(
+                            pending,
+                            |ticket| StoreRequest::Upload { ticket, directory, op },
+                            cx,
+                        );
                     }
                     None => self.receive(destination, (framing, bytes_max), cx),
                 }
@@ -272,7 +276,11 @@ impl Connection {
             None => {
                 cx.counters.loads_asked.up();
                 let pending = PendingRequest::Open(Arc::clone(&entry), ranges);
-                self.wait(pending, |ticket| Ask::Open { ticket, entry, form: Form::Octet }, cx);
+                self.wait(
+                    pending,
+                    |ticket| StoreRequest::Open { ticket, entry, form: Form::Octet },
+                    cx,
+                );
             }
         }
     }
@@ -294,12 +302,12 @@ impl Connection {
     pub(super) fn wait(
         &mut self,
         pending: PendingRequest,
-        ask: impl FnOnce(Ticket) -> Ask,
+        request: impl FnOnce(Ticket) -> StoreRequest,
         cx: &mut Context<'_>,
     ) {
         let ticket = cx.ticket(&mut self.questions);
         self.set_stage(Stage::Waiting(Box::new(pending)), Some(ticket));
-        cx.shared.asks.push_back(ask(ticket));
+        cx.shared.store_requests.push_back(request(ticket));
     }
 
     /// Sets the stage of the current request, and the question that it waits for.

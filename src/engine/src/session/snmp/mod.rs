@@ -126,7 +126,7 @@ impl SnmpClient {
 
     /// Asks who is at `phone`; its port does not matter. Questions about the same phone share one
     /// query.
-    pub fn ask(
+    pub fn look_up(
         &mut self,
         phone: SocketAddr,
         policy: &SnmpPolicy,
@@ -390,7 +390,7 @@ mod tests {
         let policy = SnmpPolicy::default();
         let ask = |queries: &mut SnmpClient, number: usize, ms: u64| {
             let phone = SocketAddr::new((0x0a00_0000 + number as u32).to_be_bytes().into(), 21);
-            queries.ask(phone, &policy, &counters, Instant::from_millis(ms))
+            queries.look_up(phone, &policy, &counters, Instant::from_millis(ms))
         };
         for number in 0..QUERIES_MAX {
             assert_eq!(ask(&mut queries, number, 0), IdentityLookup::Pending);

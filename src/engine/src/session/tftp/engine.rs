@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::catalog::{OpenError, StoreError};
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::session::tftp::finished::FinishedUploads;
 use crate::session::tftp::receive;
 use crate::session::tftp::recent_peers::RecentPeers;
@@ -60,7 +60,7 @@ pub struct Engine {
     pub(super) memory: SubnetMemory,
     pub(super) upload_bytes_held: u64,
     pub(super) stopping: bool,
-    pub(super) asks: VecDeque<Ask>,
+    pub(super) store_requests: VecDeque<StoreRequest>,
     pub(super) timers: Timers<TransferId>,
     pub(super) records: VecDeque<Record>,
     /// Uploads with a temporary file.
@@ -190,47 +190,49 @@ impl Engine {
     }
 
     /// The loader has answered.
-    pub fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
-        match answer {
-            Answer::Opened { ticket, result: Ok(blob) } => {
+    pub fn handle_store_reply(&mut self, reply: StoreReply, turn: &mut TurnContext<'_>) {
+        match reply {
+            StoreReply::Opened { ticket, result: Ok(blob) } => {
                 self.start_read(ticket.row, blob, turn);
             }
-            Answer::Opened { ticket, result: Err(fault) } => {
+            StoreReply::Opened { ticket, result: Err(fault) } => {
                 self.open_failed(ticket.row, fault, turn);
             }
-            Answer::Verified { ticket, unchanged: true } => {
+            StoreReply::Verified { ticket, unchanged: true } => {
                 let id = ticket.row;
                 let Some(transfer) = self.transfers.open_mut(id) else { return };
                 let State::Sending(sending, _) = &mut transfer.state else { return };
                 sending.handle_verified();
                 self.ready(id, turn);
             }
-            Answer::Verified { ticket, unchanged: false } => {
+            StoreReply::Verified { ticket, unchanged: false } => {
                 self.fail(ticket.row, Failure::FileChanged, turn);
             }
-            Answer::Stored { ticket, result: Ok(_) } => self.stored(ticket.row, turn),
-            Answer::Stored { ticket, result: Err(fault) }
-            | Answer::Upload { ticket, result: Err(fault) } => {
+            StoreReply::Stored { ticket, result: Ok(_) } => self.stored(ticket.row, turn),
+            StoreReply::Stored { ticket, result: Err(fault) }
+            | StoreReply::Upload { ticket, result: Err(fault) } => {
                 self.fail(ticket.row, Failure::Store(fault), turn);
             }
-            Answer::Upload { ticket, result: Ok(done) } => {
+            StoreReply::Upload { ticket, result: Ok(done) } => {
                 self.handle_upload(ticket.row, done, turn);
             }
             // A transfer never asks for these.
-            Answer::Deleted { .. }
-            | Answer::Read { .. }
-            | Answer::Vault { .. }
-            | Answer::Files { .. }
-            | Answer::Login { .. } => {}
+            StoreReply::Deleted { .. }
+            | StoreReply::Read { .. }
+            | StoreReply::Vault { .. }
+            | StoreReply::Files { .. }
+            | StoreReply::Login { .. } => {}
         }
     }
 
     /// The loader has no room for a question. A phone that is waiting for a file asks again; one
     /// near the end of its transfer must not be cut off, so its question is asked again.
-    pub fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
-        match ask {
-            Ask::Open { ticket, .. } => self.open_failed(ticket.row, OpenError::Busy, turn),
-            Ask::Verify { ticket, .. } => {
+    pub fn handle_refused(&mut self, request: StoreRequest, turn: &mut TurnContext<'_>) {
+        match request {
+            StoreRequest::Open { ticket, .. } => {
+                self.open_failed(ticket.row, OpenError::Busy, turn)
+            }
+            StoreRequest::Verify { ticket, .. } => {
                 let id = ticket.row;
                 let Some(transfer) = self.transfers.open_mut(id) else { return };
                 let State::Sending(sending, _) = &mut transfer.state else { return };
@@ -239,15 +241,15 @@ impl Engine {
                     self.arm(id);
                 }
             }
-            Ask::Store { ticket, .. } | Ask::Upload { ticket, .. } => {
+            StoreRequest::Store { ticket, .. } | StoreRequest::Upload { ticket, .. } => {
                 self.fail(ticket.row, Failure::Store(StoreError::Busy), turn);
             }
             // A transfer never asks for these.
-            Ask::Delete { .. }
-            | Ask::Read { .. }
-            | Ask::Vault { .. }
-            | Ask::Files { .. }
-            | Ask::Login { .. } => {}
+            StoreRequest::Delete { .. }
+            | StoreRequest::Read { .. }
+            | StoreRequest::Vault { .. }
+            | StoreRequest::Files { .. }
+            | StoreRequest::Login { .. } => {}
         }
     }
 
@@ -300,8 +302,8 @@ impl Engine {
     }
 
     /// Returns the next question for the loader or the writer.
-    pub fn poll_ask(&mut self) -> Option<Ask> {
-        self.asks.pop_front()
+    pub fn poll_store_request(&mut self) -> Option<StoreRequest> {
+        self.store_requests.pop_front()
     }
 
     /// Returns the record of the next finished or refused transfer.

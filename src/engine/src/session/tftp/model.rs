@@ -15,7 +15,7 @@ use crate::catalog::{Catalog, Entry, OpenError, Root, RootId, StoreError, Stored
 use crate::metrics::Counters;
 use crate::policy::snapshot::{Policy, Snapshot};
 use crate::protocol::Protocol;
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::session::snmp::SnmpClient;
 use crate::session::tftp::transfer::{State, Transfer, TransferId, ticket};
 use crate::session::tftp::{Datagram, Engine, Payload, PortId, SendFault, SendQueue};
@@ -51,7 +51,7 @@ pub(super) struct World {
     /// How many sockets; number 0 takes the requests.
     pub(super) ports: u16,
     /// Questions without an answer yet.
-    pub(super) asks: Vec<Ask>,
+    pub(super) store_requests: Vec<StoreRequest>,
     /// Whether the disk has a file of every name.
     pub(super) is_found: bool,
     pub(super) records: Vec<Record>,
@@ -77,7 +77,7 @@ impl World {
             counters: Counters::default(),
             now: Instant::from_millis(1_000),
             ports: pool + 1,
-            asks: Vec::new(),
+            store_requests: Vec::new(),
             is_found: false,
             records: Vec::new(),
             sent: Vec::new(),
@@ -130,8 +130,8 @@ impl World {
             self.turn(|engine, turn| engine.handle_granted(ticket, turn));
         }
         self.turn(|engine, turn| engine.handle_timeout(turn));
-        while let Some(ask) = self.engine.poll_ask() {
-            self.asks.push(ask);
+        while let Some(request) = self.engine.poll_store_request() {
+            self.store_requests.push(request);
         }
         while let Some(record) = self.engine.poll_record() {
             self.records.push(record);
@@ -187,8 +187,8 @@ impl World {
     fn is_being_stored(&self, peer: SocketAddr, payload: Payload<'_>) -> bool {
         let Some(id) = self.engine.transfers.find(peer) else { return false };
         let own = ticket(id);
-        let stored = |ask: &Ask| matches!(ask, Ask::Store { ticket, .. } if *ticket == own);
-        matches!(payload, Payload::Control(_)) && self.asks.iter().any(stored)
+        let stored = |request: &StoreRequest| matches!(request, StoreRequest::Store { ticket, .. } if *ticket == own);
+        matches!(payload, Payload::Control(_)) && self.store_requests.iter().any(stored)
     }
 
     /// Takes everything that can leave now.
@@ -208,9 +208,9 @@ impl World {
     }
 
     /// Answers a question; `fault` 0 is success, others are the faults in their order.
-    pub(super) fn answer(&mut self, ask: Ask, fault: u8) {
-        let answer = match ask {
-            Ask::Open { ticket, entry, form } => {
+    pub(super) fn answer(&mut self, request: StoreRequest, fault: u8) {
+        let reply = match request {
+            StoreRequest::Open { ticket, entry, form } => {
                 let result = match fault {
                     0 => Ok(blob_of(&entry)),
                     1 => Err(OpenError::Gone),
@@ -222,10 +222,12 @@ impl World {
                 if let Ok(blob) = &result {
                     entry.keep(form, Some(Arc::clone(blob)));
                 }
-                Answer::Opened { ticket, result }
+                StoreReply::Opened { ticket, result }
             }
-            Ask::Verify { ticket, .. } => Answer::Verified { ticket, unchanged: fault == 0 },
-            Ask::Upload { ticket, op, .. } => {
+            StoreRequest::Verify { ticket, .. } => {
+                StoreReply::Verified { ticket, unchanged: fault == 0 }
+            }
+            StoreRequest::Upload { ticket, op, .. } => {
                 let result = match (store_fault(fault), op) {
                     (Some(fault), _) => Err(fault),
                     (None, PartOp::Find { .. }) => Ok(PartDone::Found(self.is_found)),
@@ -236,17 +238,19 @@ impl World {
                         Ok(PartDone::Written { spool, room: Vec::new() })
                     }
                 };
-                Answer::Upload { ticket, result }
+                StoreReply::Upload { ticket, result }
             }
-            Ask::Store { ticket, .. } => {
+            StoreRequest::Store { ticket, .. } => {
                 let stored = Stored { new: true, version: Version::default() };
                 let result = store_fault(fault).map_or(Ok(stored), Err);
-                Answer::Stored { ticket, result }
+                StoreReply::Stored { ticket, result }
             }
-            Ask::Delete { .. } | Ask::Read { .. } => return,
-            Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => return,
+            StoreRequest::Delete { .. } | StoreRequest::Read { .. } => return,
+            StoreRequest::Vault { .. }
+            | StoreRequest::Files { .. }
+            | StoreRequest::Login { .. } => return,
         };
-        self.turn(|engine, turn| engine.handle_answer(answer, turn));
+        self.turn(|engine, turn| engine.handle_store_reply(reply, turn));
         self.settle();
     }
 
@@ -272,7 +276,7 @@ impl World {
             let stands = |queue| queues.transfers(queue).any(|queued| queued == id);
             let queued = stands(SendQueue::Prompt) || stands(SendQueue::Bulk);
             assert_eq!(queued, transfer.queued, "{}", transfer.peer);
-            let asked = self.asks.iter().any(|ask| ask.ticket() == ticket(id));
+            let asked = self.store_requests.iter().any(|request| request.ticket() == ticket(id));
             let has_future = match transfer.state {
                 State::Waiting => true,
                 State::Opening => asked,
@@ -414,12 +418,12 @@ fn operate(world: &mut World, [what, who, value, more]: [u8; 4]) {
             world.settle();
         }
         11 => {
-            let ask = usize::from(value).checked_rem(world.asks.len());
-            match ask.map(|at| world.asks.swap_remove(at)) {
-                Some(ask) if more > 250 => {
-                    world.turn(|engine, turn| engine.handle_refused(ask, turn));
+            let request = usize::from(value).checked_rem(world.store_requests.len());
+            match request.map(|at| world.store_requests.swap_remove(at)) {
+                Some(request) if more > 250 => {
+                    world.turn(|engine, turn| engine.handle_refused(request, turn));
                 }
-                Some(ask) => world.answer(ask, if more < 128 { 0 } else { more % 6 }),
+                Some(request) => world.answer(request, if more < 128 { 0 } else { more % 6 }),
                 None => {}
             }
         }
@@ -482,8 +486,8 @@ fn data(number: u16, bytes: usize) -> Vec<u8> {
 fn run_out(world: &mut World) {
     for _ in 0..20_000 {
         world.take_all();
-        while let Some(ask) = world.asks.pop() {
-            world.answer(ask, 0);
+        while let Some(request) = world.store_requests.pop() {
+            world.answer(request, 0);
             world.take_all();
         }
         world.check();

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::catalog::blob::{Blob, Span};
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::tftp::engine::Engine;
 use crate::session::tftp::numbers::{BlockIndex, number_of};
 use crate::session::tftp::options::Terms;
@@ -151,7 +151,8 @@ impl Engine {
             State::Sending(sending, blob) => {
                 if sending.poll_verify() {
                     let blob = Arc::clone(blob);
-                    self.asks.push_back(Ask::Verify { ticket: ticket(id), blob });
+                    self.store_requests
+                        .push_back(StoreRequest::Verify { ticket: ticket(id), blob });
                 }
                 let small = blob.bytes() <= SMALL_FILE_BYTES_MAX;
                 let bytes = match next_burst(sending) {

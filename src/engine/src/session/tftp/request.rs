@@ -15,7 +15,7 @@ use crate::policy::snapshot::TftpPolicy;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Operation, Resource};
 use crate::protocol::Protocol;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::tftp::ending::refusal_text;
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::options::Terms;
@@ -257,7 +257,11 @@ impl Engine {
                 None => {
                     turn.counters.loads_asked.up();
                     let (entry, form) = (Arc::clone(entry), transfer.asked.form);
-                    self.asks.push_back(Ask::Open { ticket: ticket(id), entry, form });
+                    self.store_requests.push_back(StoreRequest::Open {
+                        ticket: ticket(id),
+                        entry,
+                        form,
+                    });
                 }
             },
             File::Write(_) => self.start_write(id, turn),

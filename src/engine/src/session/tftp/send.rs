@@ -100,7 +100,7 @@ pub struct Sending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     /// The phone's answer is overdue.
-    Answer,
+    StoreReply,
     /// The second copy of a burst is due.
     Copy,
     /// No gap in the burst was reported, and the next one may leave.
@@ -137,7 +137,7 @@ impl Sending {
             opening_sent: false,
             proven: false,
             last_block: if start.verify { LastBlock::Kept } else { LastBlock::Free },
-            wait: Wait::Answer,
+            wait: Wait::StoreReply,
             acks_within: false,
             unproven_sends: 0,
             resent: 0,
@@ -225,7 +225,7 @@ impl Sending {
             self.rto.sample(now.since(left));
             self.timed = None;
         }
-        let before = std::mem::replace(&mut self.wait, Wait::Answer);
+        let before = std::mem::replace(&mut self.wait, Wait::StoreReply);
         if self.acked == self.last {
             self.deadline = None;
             return Acked::Done;
@@ -259,11 +259,11 @@ impl Sending {
             return None;
         }
         self.deadline = None;
-        match std::mem::replace(&mut self.wait, Wait::Answer) {
+        match std::mem::replace(&mut self.wait, Wait::StoreReply) {
             Wait::Copy => self.rewind(),
             Wait::Pause => self.open_burst(),
             Wait::Gap => self.go_back(now),
-            Wait::Answer => return self.handle_silence(now),
+            Wait::StoreReply => return self.handle_silence(now),
         }
         self.check();
         Some(Late::Again)
@@ -337,13 +337,13 @@ impl Sending {
         }
         if self.wait != Wait::Copy {
             let is_part = self.burst_left == 0 && self.sent < self.window_end();
-            self.wait = if is_part && !self.acks_within { Wait::Pause } else { Wait::Answer };
+            self.wait = if is_part && !self.acks_within { Wait::Pause } else { Wait::StoreReply };
         }
         self.deadline = Some(
             now + match self.wait {
                 Wait::Copy => self.second_copy_after,
                 Wait::Pause => self.rto.usual_answer(),
-                Wait::Answer | Wait::Gap => self.rto.timeout(),
+                Wait::StoreReply | Wait::Gap => self.rto.timeout(),
             },
         );
         self.check();
@@ -481,7 +481,7 @@ impl Sending {
         self.open_burst();
         self.opening_sent = false;
         self.timed = None;
-        self.wait = Wait::Answer;
+        self.wait = Wait::StoreReply;
         self.deadline = None;
         self.last_block.handle_resend(self.acked + 1 == self.last);
     }

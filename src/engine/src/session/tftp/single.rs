@@ -7,11 +7,11 @@ use super::PortId;
 use super::model::World;
 use crate::admission::budget::BudgetLimits;
 use crate::policy::snapshot::Snapshot;
-use crate::session::single::Seen;
+use crate::session::single::ObservedAction;
 use wire::tftp::{Block, data_header};
 
 /// Returns what the engine does for a client's request to write or to read.
-pub fn ask(snapshot: &Snapshot, client: IpAddr, name: &[u8], write: bool) -> Seen {
+pub fn observe(snapshot: &Snapshot, client: IpAddr, name: &[u8], write: bool) -> ObservedAction {
     let mut world = World::new((*snapshot.policy).clone(), 4, BudgetLimits::default());
     world.snapshot.catalog = Arc::clone(&snapshot.catalog);
     let peer = SocketAddr::new(client, 2_000);
@@ -22,5 +22,5 @@ pub fn ask(snapshot: &Snapshot, client: IpAddr, name: &[u8], write: bool) -> See
         let port = sent.port;
         world.deliver(peer, port, &[&data_header(Block(1)), b"bytes".as_slice()].concat());
     }
-    world.asks.first().map_or(Seen::Refuses, Seen::of)
+    world.store_requests.first().map_or(ObservedAction::Refuses, ObservedAction::of)
 }

@@ -6,7 +6,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::catalog::StoreError;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::tftp::ending::record;
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::finished::{Content, Finished};
@@ -90,7 +90,11 @@ impl Engine {
         }
         target.is_aside = true;
         let op = PartOp::Write { spool: target.spool.take(), bytes: receiving.take_bytes() };
-        self.asks.push_back(Ask::Upload { ticket: ticket(id), directory: target.directory, op });
+        self.store_requests.push_back(StoreRequest::Upload {
+            ticket: ticket(id),
+            directory: target.directory,
+            op,
+        });
     }
 
     /// The disk has finished an operation on an unfinished upload.
@@ -138,7 +142,11 @@ impl Engine {
     pub(super) fn forget_spool(&mut self, id: TransferId, spool: Spool) {
         let op = PartOp::Forget { spool };
         // It has no name, so any directory will do.
-        self.asks.push_back(Ask::Upload { ticket: ticket(id), directory: 0, op });
+        self.store_requests.push_back(StoreRequest::Upload {
+            ticket: ticket(id),
+            directory: 0,
+            op,
+        });
     }
 
     /// Asks whether a file exists that must stay, so that its upload is refused before it begins. A
@@ -152,7 +160,11 @@ impl Engine {
             return false;
         }
         let op = PartOp::Find { name: Box::new(target.name) };
-        self.asks.push_back(Ask::Upload { ticket: ticket(id), directory: target.directory, op });
+        self.store_requests.push_back(StoreRequest::Upload {
+            ticket: ticket(id),
+            directory: target.directory,
+            op,
+        });
         true
     }
 
@@ -173,7 +185,7 @@ impl Engine {
         let content = content_of(target, receiving);
         if keeps && self.finished.take_repeat(transfer.peer.ip(), content, turn.now) {
             let op = PartOp::Find { name: Box::new(target.name) };
-            self.asks.push_back(Ask::Upload {
+            self.store_requests.push_back(StoreRequest::Upload {
                 ticket: ticket(id),
                 directory: target.directory,
                 op,
@@ -213,7 +225,8 @@ impl Engine {
             spool: target.spool.take(),
             bytes,
         };
-        self.asks.push_back(Ask::Store { ticket: ticket(id), upload: Box::new(upload) });
+        self.store_requests
+            .push_back(StoreRequest::Store { ticket: ticket(id), upload: Box::new(upload) });
     }
 
     /// The upload is durable.

@@ -11,7 +11,7 @@ use crate::sim::calendar::Calendar;
 use engine::cancel::CancelToken;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::{Catalog, Entry, OpenError, Root, RootId, StoreError, Stored};
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::vault::request::{VaultError, VaultOp, VaultReply, VaultRequest};
 use engine::vault::upload::{Existing, PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
@@ -51,7 +51,7 @@ pub(super) enum Asker {
 }
 
 enum Job {
-    Ask(Asker, Ask, bool),
+    Request(Asker, StoreRequest, bool),
     /// What a faulty server has acknowledged already.
     Late(Box<VaultRequest>),
 }
@@ -166,48 +166,53 @@ impl Disk {
     ///
     /// # Errors
     /// The question, where the queue is full.
-    pub(super) fn ask(&mut self, asker: Asker, ask: Ask, now: Instant) -> Result<(), Ask> {
+    pub(super) fn submit(
+        &mut self,
+        asker: Asker,
+        request: StoreRequest,
+        now: Instant,
+    ) -> Result<(), StoreRequest> {
         if self.random.chance(self.terms.is_full) {
-            return Err(ask);
+            return Err(request);
         }
         let fails = self.random.chance(self.terms.fails);
         let mut at = now + self.random.time_below(self.terms.delay_max);
-        if is_write(&ask) {
+        if is_write(&request) {
             at = at.max(self.writes_at);
             self.writes_at = at;
         }
         if self.bug != Some(Bug::LosesAnswers) || !self.random.chance(0.2) {
-            self.jobs.plan(at, Job::Ask(asker, ask, fails));
+            self.jobs.plan(at, Job::Request(asker, request, fails));
         }
         Ok(())
     }
 
     /// An answer that is due, and whether the catalog has changed.
-    pub(super) fn poll_answer(&mut self, now: Instant) -> Option<(Asker, Answer, bool)> {
+    pub(super) fn poll_reply(&mut self, now: Instant) -> Option<(Asker, StoreReply, bool)> {
         loop {
             match self.jobs.pop_due(now)? {
-                Job::Ask(asker, ask, fails) => {
-                    let answer = self.answer(ask, fails, now);
-                    return Some((asker, answer, std::mem::take(&mut self.is_changed)));
+                Job::Request(asker, request, fails) => {
+                    let reply = self.answer(request, fails, now);
+                    return Some((asker, reply, std::mem::take(&mut self.is_changed)));
                 }
                 Job::Late(request) => drop(self.execute(*request)),
             }
         }
     }
 
-    fn answer(&mut self, ask: Ask, fails: bool, now: Instant) -> Answer {
-        match ask {
-            Ask::Open { ticket, entry, form } => {
+    fn answer(&mut self, request: StoreRequest, fails: bool, now: Instant) -> StoreReply {
+        match request {
+            StoreRequest::Open { ticket, entry, form } => {
                 let result = if fails { Err(OpenError::Io) } else { Ok(self.open(&entry)) };
                 if let Ok(blob) = &result {
                     entry.keep(form, Some(Arc::clone(blob)));
                 }
-                Answer::Opened { ticket, result }
+                StoreReply::Opened { ticket, result }
             }
-            Ask::Verify { ticket, blob } => {
-                Answer::Verified { ticket, unchanged: !fails && self.is_whole(&blob) }
+            StoreRequest::Verify { ticket, blob } => {
+                StoreReply::Verified { ticket, unchanged: !fails && self.is_whole(&blob) }
             }
-            Ask::Read { ticket, blob, offset, bytes, .. } => {
+            StoreRequest::Read { ticket, blob, offset, bytes, .. } => {
                 let part = offset as usize..offset as usize + bytes;
                 let all = self.bytes_of(&blob.version());
                 let result = match all.get(part).filter(|_| self.is_whole(&blob)) {
@@ -215,26 +220,28 @@ impl Disk {
                     Some(_) => Err(OpenError::Io),
                     None => Err(OpenError::BeingWritten),
                 };
-                Answer::Read { ticket, result }
+                StoreReply::Read { ticket, result }
             }
-            Ask::Store { ticket, upload } => {
+            StoreRequest::Store { ticket, upload } => {
                 let result = if fails { Err(StoreError::Io) } else { self.store(*upload) };
-                Answer::Stored { ticket, result }
+                StoreReply::Stored { ticket, result }
             }
-            Ask::Vault { ticket, request } => {
+            StoreRequest::Vault { ticket, request } => {
                 let result = if fails { Err(VaultError::Io) } else { self.vault(*request, now) };
-                Answer::Vault { ticket, result }
+                StoreReply::Vault { ticket, result }
             }
-            Ask::Upload { ticket, op, .. } => Answer::Upload { ticket, result: part(op, fails) },
-            Ask::Delete { ticket, .. } => {
-                Answer::Deleted { ticket, result: Err(StoreError::Forbidden) }
+            StoreRequest::Upload { ticket, op, .. } => {
+                StoreReply::Upload { ticket, result: part(op, fails) }
+            }
+            StoreRequest::Delete { ticket, .. } => {
+                StoreReply::Deleted { ticket, result: Err(StoreError::Forbidden) }
             }
             // This world has no administrators and no passwords.
-            Ask::Files { ticket, .. } => {
-                Answer::Files { ticket, result: Err(engine::files::Fault::NotThere) }
+            StoreRequest::Files { ticket, .. } => {
+                StoreReply::Files { ticket, result: Err(engine::files::Fault::NotThere) }
             }
-            Ask::Login { ticket, .. } => {
-                Answer::Login { ticket, result: Err(VaultError::Unauthorized) }
+            StoreRequest::Login { ticket, .. } => {
+                StoreReply::Login { ticket, result: Err(VaultError::Unauthorized) }
             }
         }
     }
@@ -262,7 +269,7 @@ impl Disk {
         if version.bytes <= HEAP_BYTES_MAX {
             return Arc::new(Blob::heap(all[..].into(), version));
         }
-        // Only `Ask::Read` looks at them.
+        // Only `StoreRequest::Read` looks at them.
         let bytes = vec![0; all.len()];
         let blob = Arc::new(Blob::as_if_mapped(bytes.into(), version));
         self.mapped.push(Arc::clone(&blob));
@@ -353,10 +360,15 @@ fn may_commit(cancel: Option<&CancelToken>) -> bool {
 }
 
 /// Whether a question changes something: these keep their order.
-fn is_write(ask: &Ask) -> bool {
-    match ask {
-        Ask::Store { .. } | Ask::Delete { .. } | Ask::Upload { .. } | Ask::Vault { .. } => true,
-        Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } => false,
-        Ask::Files { .. } | Ask::Login { .. } => false,
+fn is_write(request: &StoreRequest) -> bool {
+    match request {
+        StoreRequest::Store { .. }
+        | StoreRequest::Delete { .. }
+        | StoreRequest::Upload { .. }
+        | StoreRequest::Vault { .. } => true,
+        StoreRequest::Open { .. } | StoreRequest::Verify { .. } | StoreRequest::Read { .. } => {
+            false
+        }
+        StoreRequest::Files { .. } | StoreRequest::Login { .. } => false,
     }
 }

@@ -288,27 +288,27 @@ impl Server {
     }
 
     fn hear_disk(&mut self, now: Instant) {
-        while let Some((asker, answer, is_changed)) = self.disk.poll_answer(now) {
+        while let Some((asker, reply, is_changed)) = self.disk.poll_reply(now) {
             if is_changed {
                 self.publish();
             }
             let mut turn = self.around.turn(now);
             match asker {
-                Asker::Http => self.http.engine.handle_answer(answer, &mut turn),
-                Asker::Ftp => self.ftp.engine.handle_answer(answer, &mut turn),
+                Asker::Http => self.http.engine.handle_store_reply(reply, &mut turn),
+                Asker::Ftp => self.ftp.engine.handle_store_reply(reply, &mut turn),
             }
         }
     }
 
     fn ask_disk(&mut self, now: Instant) {
-        while let Some(ask) = self.http.engine.poll_ask() {
-            if let Err(ask) = self.disk.ask(Asker::Http, ask, now) {
-                self.http.engine.handle_refused(ask, &mut self.around.turn(now));
+        while let Some(request) = self.http.engine.poll_store_request() {
+            if let Err(request) = self.disk.submit(Asker::Http, request, now) {
+                self.http.engine.handle_refused(request, &mut self.around.turn(now));
             }
         }
-        while let Some(ask) = self.ftp.engine.poll_ask() {
-            if let Err(ask) = self.disk.ask(Asker::Ftp, ask, now) {
-                self.ftp.engine.handle_refused(ask, &mut self.around.turn(now));
+        while let Some(request) = self.ftp.engine.poll_store_request() {
+            if let Err(request) = self.disk.submit(Asker::Ftp, request, now) {
+                self.ftp.engine.handle_refused(request, &mut self.around.turn(now));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::*;
 use engine::catalog::blob::Version;
 use engine::catalog::{Root, RootId};
-use engine::session::single::Seen;
+use engine::session::single::ObservedAction;
 use engine::session::{ftp, http, tftp};
 use wire::name::FileName;
 
@@ -196,52 +196,52 @@ fn files(dice: &mut Dice, settings: &Settings) -> Arc<Catalog> {
 }
 
 /// Returns the server's decisions about a request to read, to store and to delete.
-fn served(snapshot: &Snapshot, protocol: Protocol, client: IpAddr, name: &str) -> [Seen; 3] {
+fn served(snapshot: &Snapshot, protocol: Protocol, client: IpAddr, name: &str) -> [ObservedAction; 3] {
     let bytes = name.as_bytes();
     match protocol {
         Protocol::Tftp => [
-            tftp::single::ask(snapshot, client, bytes, false),
-            tftp::single::ask(snapshot, client, bytes, true),
-            Seen::Refuses,
+            tftp::single::observe(snapshot, client, bytes, false),
+            tftp::single::observe(snapshot, client, bytes, true),
+            ObservedAction::Refuses,
         ],
         Protocol::Http | Protocol::Https => {
             let ask = |method| {
                 let target = format!("/{}", name.replace(' ', "%20"));
-                http::single::ask(snapshot, protocol, client, method, target.as_bytes())
+                http::single::observe(snapshot, protocol, client, method, target.as_bytes())
             };
             [ask("GET"), ask("PUT"), ask("DELETE")]
         }
         Protocol::Ftp => {
-            let ask = |command| ftp::single::ask(snapshot, client, "2001", command, bytes);
+            let ask = |command| ftp::single::observe(snapshot, client, "2001", command, bytes);
             [ask("RETR"), ask("STOR"), ask("DELE")]
         }
     }
 }
 
 /// Returns whether an explanation agrees with the server about a read request.
-fn tells_read(told: &ListenerExplained, seen: &Seen, snapshot: &Snapshot) -> bool {
+fn tells_read(told: &ListenerExplained, seen: &ObservedAction, snapshot: &Snapshot) -> bool {
     match (seen, &*told.decision, told.served.as_deref()) {
-        (Seen::Serves(root, path), "serve" | "serve_override", Some(served)) => {
+        (ObservedAction::Serves(root, path), "serve" | "serve_override", Some(served)) => {
             let dir = snapshot.catalog.roots[usize::from(*root)].dir.display().to_string();
             served == format!("{dir}/{path}")
         }
-        (Seen::AsksVault(item), "vault", Some(served)) => {
+        (ObservedAction::AsksVault(item), "vault", Some(served)) => {
             // By FTP it may name only the family of the user who is logged in.
             served.contains(item.as_str()) || served.contains("whoever is logged in")
         }
         // It depends on the user who is logged in: 2001.
-        (Seen::Refuses, "vault", Some(served)) => served.contains("if 2002 is logged in"),
-        (Seen::Answers, "serve_ca", Some(_)) => true,
-        (Seen::Redirects(to), "redirect", Some(served)) => served.ends_with(to),
-        (Seen::Refuses, _, None) => true,
+        (ObservedAction::Refuses, "vault", Some(served)) => served.contains("if 2002 is logged in"),
+        (ObservedAction::Answers, "serve_ca", Some(_)) => true,
+        (ObservedAction::Redirects(to), "redirect", Some(served)) => served.ends_with(to),
+        (ObservedAction::Refuses, _, None) => true,
         (
-            Seen::Serves(..)
-            | Seen::AsksVault(_)
-            | Seen::Stores(..)
-            | Seen::Deletes(..)
-            | Seen::Redirects(_)
-            | Seen::Answers
-            | Seen::Refuses,
+            ObservedAction::Serves(..)
+            | ObservedAction::AsksVault(_)
+            | ObservedAction::Stores(..)
+            | ObservedAction::Deletes(..)
+            | ObservedAction::Redirects(_)
+            | ObservedAction::Answers
+            | ObservedAction::Refuses,
             _,
             _,
         ) => false,
@@ -249,51 +249,51 @@ fn tells_read(told: &ListenerExplained, seen: &Seen, snapshot: &Snapshot) -> boo
 }
 
 /// Returns whether an explanation agrees with the server about a request to store.
-fn tells_write(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> bool {
+fn tells_write(told: &ListenerExplained, seen: &ObservedAction, settings: &Settings) -> bool {
     let put = told.steps.iter().find(|step| matches!(&*step.step, "put" | "store"));
     let put = put.map_or("", |step| &step.text);
     match (seen, &*told.upload) {
-        (Seen::Stores(directory, name), "store") => {
+        (ObservedAction::Stores(directory, name), "store") => {
             let dir = settings.upload_dir(*directory).unwrap().display().to_string();
             put.contains(&dir) && (put.contains(&format!(" as {name},")) || !put.contains(" as "))
         }
-        (Seen::Stores(..), "quarantine") | (Seen::AsksVault(_), "vault") => true,
-        (Seen::Refuses, "vault") => {
+        (ObservedAction::Stores(..), "quarantine") | (ObservedAction::AsksVault(_), "vault") => true,
+        (ObservedAction::Refuses, "vault") => {
             told.listener.starts_with("FTP") && (told.served.is_none() || tells_other(told))
         }
-        (Seen::Redirects(to), "redirect") => put.contains(to.as_str()),
-        (Seen::Refuses, upload) => matches!(upload, "refuse" | "needs_credentials"),
+        (ObservedAction::Redirects(to), "redirect") => put.contains(to.as_str()),
+        (ObservedAction::Refuses, upload) => matches!(upload, "refuse" | "needs_credentials"),
         (
-            Seen::Serves(..)
-            | Seen::AsksVault(_)
-            | Seen::Stores(..)
-            | Seen::Deletes(..)
-            | Seen::Redirects(_)
-            | Seen::Answers,
+            ObservedAction::Serves(..)
+            | ObservedAction::AsksVault(_)
+            | ObservedAction::Stores(..)
+            | ObservedAction::Deletes(..)
+            | ObservedAction::Redirects(_)
+            | ObservedAction::Answers,
             _,
         ) => false,
     }
 }
 
 /// Returns whether an explanation agrees with the server about a request to delete.
-fn tells_delete(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> bool {
+fn tells_delete(told: &ListenerExplained, seen: &ObservedAction, settings: &Settings) -> bool {
     let text = told.steps.iter().find(|step| step.step == "delete");
     let text = text.map_or("", |step| &step.text);
     match (seen, &*told.delete) {
-        (Seen::Deletes(directory, name), "delete") => {
+        (ObservedAction::Deletes(directory, name), "delete") => {
             let dir = settings.upload_dir(*directory).unwrap().display().to_string();
             text.ends_with(&format!("{name} in {dir}"))
         }
-        (Seen::AsksVault(_), "vault") => true,
-        (Seen::Redirects(to), "redirect") => text.contains(to.as_str()),
-        (Seen::Refuses, delete) => matches!(delete, "refuse" | "needs_credentials"),
+        (ObservedAction::AsksVault(_), "vault") => true,
+        (ObservedAction::Redirects(to), "redirect") => text.contains(to.as_str()),
+        (ObservedAction::Refuses, delete) => matches!(delete, "refuse" | "needs_credentials"),
         (
-            Seen::Serves(..)
-            | Seen::AsksVault(_)
-            | Seen::Stores(..)
-            | Seen::Deletes(..)
-            | Seen::Redirects(_)
-            | Seen::Answers,
+            ObservedAction::Serves(..)
+            | ObservedAction::AsksVault(_)
+            | ObservedAction::Stores(..)
+            | ObservedAction::Deletes(..)
+            | ObservedAction::Redirects(_)
+            | ObservedAction::Answers,
             _,
         ) => false,
     }
@@ -337,13 +337,13 @@ fn the_server_and_explain_say_the_same() {
             assert!(tells_delete(told, &delete, &settings), "{about}");
             for seen in [&read, &write, &delete] {
                 counts[match seen {
-                    Seen::Serves(..) => 0,
-                    Seen::AsksVault(_) => 1,
-                    Seen::Stores(..) => 2,
-                    Seen::Answers => 3,
-                    Seen::Refuses => 4,
-                    Seen::Deletes(..) => 5,
-                    Seen::Redirects(_) => 6,
+                    ObservedAction::Serves(..) => 0,
+                    ObservedAction::AsksVault(_) => 1,
+                    ObservedAction::Stores(..) => 2,
+                    ObservedAction::Answers => 3,
+                    ObservedAction::Refuses => 4,
+                    ObservedAction::Deletes(..) => 5,
+                    ObservedAction::Redirects(_) => 6,
                 }] += 1;
             }
         }

@@ -198,7 +198,9 @@ fn a_file_that_the_catalog_has_is_opened_as_that_entry() {
     for (path, known) in [("/common/FW.BIN", true), ("/common/odd:name", false)] {
         let act = Act::Open { at: at(path) };
         assert!(bench.files.handle(7, ASKED, &bench.tree, act).is_none());
-        let (7, Ask::Open { ticket: ASKED, entry, .. }) = bench.asks.try_recv().unwrap() else {
+        let (7, StoreRequest::Open { ticket: ASKED, entry, .. }) =
+            bench.requests.try_recv().unwrap()
+        else {
             panic!("another question")
         };
         let catalog = bench.published.catalog();

@@ -20,7 +20,7 @@ use crate::durable;
 use engine::cancel::CancelToken;
 use engine::catalog::{RootId, Stored};
 use engine::files::{Act, Done, Fault, Form, How, Part, Tree, TreePath, Why};
-use engine::requests::Ask;
+use engine::requests::StoreRequest;
 use engine::ticket::Ticket;
 use wire::name::FileName;
 
@@ -32,7 +32,7 @@ struct Bench {
     top: tempfile::TempDir,
     tree: Tree,
     files: Files,
-    asks: Receiver<(usize, Ask)>,
+    requests: Receiver<(usize, StoreRequest)>,
     published: Arc<CatalogHandle>,
     _watch: Watch,
 }
@@ -55,9 +55,9 @@ impl Bench {
         let published = Arc::<CatalogHandle>::default();
         let config = WatchConfig { published: published.clone(), ..WatchConfig::new(roots) };
         let watch = watch::start(config, None, Box::new(drop)).unwrap();
-        let (opens, asks) = unbounded();
+        let (opens, requests) = unbounded();
         let files = Files::new(published.clone(), opens);
-        Bench { top, tree, files, asks, published, _watch: watch }
+        Bench { top, tree, files, requests, published, _watch: watch }
     }
 
     fn path(&self, path: &str) -> PathBuf {

@@ -9,7 +9,7 @@ use crate::vault::store::{Directories, Job, Outcome, Writer};
 use crate::vault::users;
 use crate::{Replies, Store, StoreConfig};
 use engine::catalog::{OpenError, StoreError};
-use engine::requests::Answer;
+use engine::requests::StoreReply;
 use engine::vault::request::{Login, LoginSecret, Precondition, VaultError};
 use engine::vault::upload::{Existing, Upload};
 
@@ -18,30 +18,30 @@ struct StoreBench {
     bench: Bench,
     tree: Arc<Tree>,
     store: Store,
-    answers: Receiver<Answer>,
+    replies: Receiver<StoreReply>,
 }
 
 impl StoreBench {
     fn new() -> Self {
         let bench = Bench::new();
         bench.put("common/.ringpost-1-1", "left by a crash");
-        let (sender, answers) = unbounded();
+        let (sender, replies) = unbounded();
         let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
         let (config, now) = (StoreConfig::default(), std::time::Instant::now());
         let published = bench.published.clone();
         let store = Store::start(config, now, replies, Arc::default(), published).unwrap();
-        StoreBench { tree: Arc::new(bench.tree.clone()), bench, store, answers }
+        StoreBench { tree: Arc::new(bench.tree.clone()), bench, store, replies }
     }
 
-    fn answer(&self, ask: Ask) -> Answer {
-        self.store.ask(0, ask).unwrap();
-        self.answers.recv_timeout(Duration::from_secs(60)).unwrap()
+    fn answer(&self, request: StoreRequest) -> StoreReply {
+        self.store.submit(0, request).unwrap();
+        self.replies.recv_timeout(Duration::from_secs(60)).unwrap()
     }
 
     fn act(&self, act: Act) -> Result<Done, Fault> {
         let (ticket, tree) = (ASKED, self.tree.clone());
-        let ask = Ask::Files { ticket, tree, act: Box::new(act) };
-        let Answer::Files { ticket: ASKED, result } = self.answer(ask) else {
+        let request = StoreRequest::Files { ticket, tree, act: Box::new(act) };
+        let StoreReply::Files { ticket: ASKED, result } = self.answer(request) else {
             unreachable!("another answer")
         };
         result
@@ -55,8 +55,8 @@ impl StoreBench {
             secret: LoginSecret::Password(password.into()),
         });
         assert!(!format!("{login:?}").contains(password));
-        let answer = self.answer(Ask::Login { ticket: ASKED, login });
-        let Answer::Login { ticket: ASKED, result } = answer else {
+        let reply = self.answer(StoreRequest::Login { ticket: ASKED, login });
+        let StoreReply::Login { ticket: ASKED, result } = reply else {
             unreachable!("another answer")
         };
         result.map(|place| assert_eq!(place, 0))
@@ -79,8 +79,8 @@ fn an_upload_goes_its_way_through_the_threads_and_back() {
     ));
     let (ticket, tree) = (ASKED, asked.tree.clone());
     let act = Box::new(Act::Open { at: at("/common/FW.bin") });
-    let opened = asked.answer(Ask::Files { ticket, tree, act });
-    let Answer::Opened { ticket: ASKED, result: Ok(blob) } = opened else { panic!("closed") };
+    let opened = asked.answer(StoreRequest::Files { ticket, tree, act });
+    let StoreReply::Opened { ticket: ASKED, result: Ok(blob) } = opened else { panic!("closed") };
     assert_eq!(blob.as_slice(), Some(b"bytes".as_slice()));
     let gone = asked.act(Act::Open { at: at("/common/none") });
     assert_eq!(gone.err(), Some(Fault::NotThere));
@@ -117,10 +117,10 @@ fn a_file_that_goes_away_under_the_loader_is_gone() {
     let entry = files.entry(&tree, &at("/common/odd:name")).unwrap();
     fs::remove_file(asked.bench.path("common/odd:name")).unwrap();
     let form = engine::catalog::Form::Octet;
-    let opened = asked.answer(Ask::Open { ticket, entry, form });
-    assert!(matches!(opened, Answer::Opened { result: Err(OpenError::Gone), .. }));
-    let found = asked.answer(Ask::Files { ticket, tree, act });
-    assert!(matches!(found, Answer::Files { result: Err(Fault::NotThere), .. }));
+    let opened = asked.answer(StoreRequest::Open { ticket, entry, form });
+    assert!(matches!(opened, StoreReply::Opened { result: Err(OpenError::Gone), .. }));
+    let found = asked.answer(StoreRequest::Files { ticket, tree, act });
+    assert!(matches!(found, StoreReply::Files { result: Err(Fault::NotThere), .. }));
 }
 
 #[test]

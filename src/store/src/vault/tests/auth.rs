@@ -16,7 +16,7 @@ use super::super::store::{Job, Outcome};
 use super::super::threads::{Queues, Vault};
 use super::super::users;
 use super::{Bench, item};
-use engine::requests::Answer;
+use engine::requests::StoreReply;
 use engine::ticket::Ticket;
 use engine::vault::names::Item;
 use engine::vault::request::{

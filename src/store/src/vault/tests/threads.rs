@@ -8,7 +8,7 @@ use crossbeam_channel::Receiver;
 
 use super::{Bench, item};
 use crate::{Replies, Store, StoreConfig};
-use engine::requests::{Answer, Ask};
+use engine::requests::{StoreReply, StoreRequest};
 use engine::ticket::Ticket;
 use engine::vault::request::{
     Auth, Credentials, Precondition, VaultError, VaultOp, VaultReply, VaultRequest,
@@ -18,14 +18,14 @@ use engine::vault::request::{
 struct StoreBench {
     bench: Bench,
     store: Store,
-    answers: Receiver<Answer>,
+    replies: Receiver<StoreReply>,
 }
 
 impl StoreBench {
     fn new(auth: Auth) -> Self {
         let mut bench = Bench::new();
         bench.policy.auth = auth;
-        let (sender, answers) = crossbeam_channel::unbounded();
+        let (sender, replies) = crossbeam_channel::unbounded();
         let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
         let store = Store::start(
             StoreConfig::default(),
@@ -34,7 +34,7 @@ impl StoreBench {
             Arc::default(),
             Arc::default(),
         );
-        StoreBench { bench, store: store.unwrap(), answers }
+        StoreBench { bench, store: store.unwrap(), replies }
     }
 
     fn ask(&self, ticket: u64, extension: &str, secret: &str, act: VaultOp) {
@@ -43,18 +43,19 @@ impl StoreBench {
             credentials: Credentials { basic, ..Credentials::default() },
             ..self.bench.request(&item(extension), act)
         };
-        let ask = Ask::Vault { ticket: Ticket::made_up(ticket), request: Box::new(request) };
-        assert!(self.store.ask(0, ask).is_ok());
+        let request =
+            StoreRequest::Vault { ticket: Ticket::made_up(ticket), request: Box::new(request) };
+        assert!(self.store.submit(0, request).is_ok());
     }
 
     fn answer(&self) -> (u64, Result<VaultReply, VaultError>) {
-        let Answer::Vault { ticket, result } = self.answers.recv().unwrap() else {
+        let StoreReply::Vault { ticket, result } = self.replies.recv().unwrap() else {
             panic!("an answer to another question");
         };
         (ticket.number(), result)
     }
 
-    fn answers(&self, number: usize) -> HashMap<u64, Result<VaultReply, VaultError>> {
+    fn replies(&self, number: usize) -> HashMap<u64, Result<VaultReply, VaultError>> {
         (0..number).map(|_| self.answer()).collect()
     }
 }
@@ -91,8 +92,8 @@ fn many_phones_that_store_at_once_are_all_answered() {
     for ticket in 0..300 {
         asked.ask(ticket, &(ticket % 50).to_string(), "", put(&ticket.to_string()));
     }
-    let answers = asked.answers(300);
-    assert!(answers.values().all(|answer| matches!(answer, Ok(VaultReply::Kept(_)))));
+    let replies = asked.replies(300);
+    assert!(replies.values().all(|reply| matches!(reply, Ok(VaultReply::Kept(_)))));
     assert_eq!(asked.store.figures().vault.kept, 300);
 }
 
@@ -102,9 +103,9 @@ fn phones_that_show_the_first_secret_at_once_all_get_in_and_no_other_does() {
     for ticket in 0..8 {
         asked.ask(ticket, "1", "cs:secret", put("text"));
     }
-    let answers = asked.answers(8);
-    let kept = answers.values().filter(|answer| answer.is_ok()).count();
-    let busy = answers.values().filter(|answer| matches!(answer, Err(VaultError::Busy))).count();
+    let replies = asked.replies(8);
+    let kept = replies.values().filter(|reply| reply.is_ok()).count();
+    let busy = replies.values().filter(|reply| matches!(reply, Err(VaultError::Busy))).count();
     assert!(kept >= 1 && kept + busy == 8, "{answers:?}");
     asked.ask(9, "1", "cs:secret", VaultOp::Fetch);
     assert!(asked.answer().1.is_ok());
@@ -118,8 +119,8 @@ fn a_store_that_ends_answers_all_that_it_took() {
     for ticket in 0..20 {
         asked.ask(ticket, &ticket.to_string(), "cs:secret", put("text"));
     }
-    let StoreBench { store, answers, bench } = asked;
+    let StoreBench { store, replies, bench } = asked;
     drop(store);
-    assert_eq!(answers.try_iter().count(), 20);
+    assert_eq!(replies.try_iter().count(), 20);
     drop(bench);
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::{Link, ROOM_BYTES, World};
 use crate::files;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{
@@ -27,16 +27,16 @@ const UNREAD_BYTES_MAX: usize = (16 << 10) + ROOM_BYTES;
 const OUT_BYTES_MAX: usize = 160 << 10;
 
 /// Returns whether a question is one to store something for good.
-pub(super) fn is_write(ask: &Ask) -> bool {
-    match ask {
-        Ask::Store { .. } | Ask::Delete { .. } => true,
-        Ask::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
-        Ask::Files { act, .. } => matches!(**act, files::Act::Finish { .. }),
-        Ask::Open { .. }
-        | Ask::Verify { .. }
-        | Ask::Upload { .. }
-        | Ask::Read { .. }
-        | Ask::Login { .. } => false,
+pub(super) fn is_write(request: &StoreRequest) -> bool {
+    match request {
+        StoreRequest::Store { .. } | StoreRequest::Delete { .. } => true,
+        StoreRequest::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
+        StoreRequest::Files { act, .. } => matches!(**act, files::Act::Finish { .. }),
+        StoreRequest::Open { .. }
+        | StoreRequest::Verify { .. }
+        | StoreRequest::Upload { .. }
+        | StoreRequest::Read { .. }
+        | StoreRequest::Login { .. } => false,
     }
 }
 
@@ -73,8 +73,8 @@ impl World {
     }
 
     /// Checks a question: only the user that the phone has named may reach the user's data.
-    pub(super) fn check_ask(&self, ask: &Ask) {
-        let Ask::Vault { ticket, request } = ask else { return };
+    pub(super) fn check_vault_request(&self, request: &StoreRequest) {
+        let StoreRequest::Vault { ticket, request } = request else { return };
         let id = ticket.row;
         let Some(session) = self.engine.session(id) else { panic!("asked without a session") };
         assert_eq!(request.client, session.peer.ip().to_canonical());
@@ -163,8 +163,8 @@ impl World {
     fn check_session(&self, id: ConnectionId, session: &Session) {
         let Some(wire) = self.wires.get(&id) else { panic!("a session without a socket") };
         let question = session.job().and_then(|job| job.question);
-        let ours = |ask: &&Ask| Some(ask.ticket()) == question;
-        let asked = self.asks.iter().filter(ours).count();
+        let ours = |request: &&StoreRequest| Some(request.ticket()) == question;
+        let asked = self.store_requests.iter().filter(ours).count();
         assert!(asked <= 1, "several answers to wait for");
         assert!(session.input.unread.len() <= UNREAD_BYTES_MAX);
         assert!(

@@ -69,9 +69,9 @@ fn go_on(world: &mut World) -> bool {
     if let Some(data) = world.open_ports.keys().next().copied() {
         return world.knock(data, peer);
     }
-    if !world.asks.is_empty() {
-        let ask = world.asks.remove(0);
-        world.answer(ask, 0);
+    if !world.store_requests.is_empty() {
+        let request = world.store_requests.remove(0);
+        world.answer(request, 0);
         return true;
     }
     let dialing = world.wires.iter().find(|(_, wire)| wire.link == Link::Dialing);

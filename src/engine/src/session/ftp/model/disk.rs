@@ -10,7 +10,7 @@ use crate::cancel::CancelToken;
 use crate::catalog::blob::{Blob, Version};
 use crate::catalog::{Entry, OpenError, Root, RootId, StoreError, Stored};
 use crate::files::{self, Fault, How, Member, Part, TreePath, Why};
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::ticket::Ticket;
 use crate::vault::request::{Login, LoginSecret, VaultError, VaultOp, VaultReply, VaultRequest};
 use wire::ftp::listing::Rights;
@@ -117,19 +117,21 @@ impl Disk {
     }
 
     /// Answers a question as the threads that may wait do.
-    pub(super) fn answer(&mut self, ask: Ask, fault: u8) -> Answer {
-        match ask {
-            Ask::Open { ticket, entry, form } => {
+    pub(super) fn answer(&mut self, request: StoreRequest, fault: u8) -> StoreReply {
+        match request {
+            StoreRequest::Open { ticket, entry, form } => {
                 let path = format!("{AREA}{}", entry.path).to_lowercase();
                 let version = self.files.get(&path).copied().unwrap_or(entry.version);
                 let result = open_fault(fault).map_or_else(|| Ok(self.blob(version)), Err);
                 if let Ok(blob) = &result {
                     entry.keep(form, Some(Arc::clone(blob)));
                 }
-                Answer::Opened { ticket, result }
+                StoreReply::Opened { ticket, result }
             }
-            Ask::Verify { ticket, .. } => Answer::Verified { ticket, unchanged: fault == 0 },
-            Ask::Read { ticket, blob, offset, bytes, mut buffer } => {
+            StoreRequest::Verify { ticket, .. } => {
+                StoreReply::Verified { ticket, unchanged: fault == 0 }
+            }
+            StoreRequest::Read { ticket, blob, offset, bytes, mut buffer } => {
                 let result = open_fault(fault).map_or_else(
                     || {
                         buffer.clear();
@@ -138,9 +140,9 @@ impl Disk {
                     },
                     Err,
                 );
-                Answer::Read { ticket, result }
+                StoreReply::Read { ticket, result }
             }
-            Ask::Store { ticket, upload } => {
+            StoreRequest::Store { ticket, upload } => {
                 let result = match fault {
                     0 if !may_commit(upload.cancel.as_ref()) => Err(StoreError::Precondition),
                     0 => {
@@ -155,9 +157,9 @@ impl Disk {
                     5 => Err(StoreError::Precondition),
                     6.. => Err(StoreError::Busy),
                 };
-                Answer::Stored { ticket, result }
+                StoreReply::Stored { ticket, result }
             }
-            Ask::Delete { ticket, deletion } => {
+            StoreRequest::Delete { ticket, deletion } => {
                 let path = format!("{AREA}{}", deletion.name);
                 let result = match fault {
                     0 => self.files.remove(&path).map(|_| ()).ok_or(StoreError::NotThere),
@@ -166,14 +168,16 @@ impl Disk {
                     3 => Err(StoreError::Io),
                     4.. => Err(StoreError::Busy),
                 };
-                Answer::Deleted { ticket, result }
+                StoreReply::Deleted { ticket, result }
             }
-            Ask::Upload { .. } => unreachable!("only TFTP asks for it"),
-            Ask::Vault { ticket, request } => {
-                Answer::Vault { ticket, result: self.act(*request, fault) }
+            StoreRequest::Upload { .. } => unreachable!("only TFTP asks for it"),
+            StoreRequest::Vault { ticket, request } => {
+                StoreReply::Vault { ticket, result: self.act(*request, fault) }
             }
-            Ask::Files { ticket, act, .. } => self.files(ticket, *act, fault),
-            Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
+            StoreRequest::Files { ticket, act, .. } => self.files(ticket, *act, fault),
+            StoreRequest::Login { ticket, login } => {
+                StoreReply::Login { ticket, result: log_in(&login, fault) }
+            }
         }
     }
 
@@ -212,13 +216,13 @@ impl Disk {
         }
     }
 
-    fn files(&mut self, ticket: Ticket, act: files::Act, fault: u8) -> Answer {
+    fn files(&mut self, ticket: Ticket, act: files::Act, fault: u8) -> StoreReply {
         if let (files::Act::Open { at }, 0) = (&act, fault)
             && let Some(version) = self.files.get(&at.to_string().to_lowercase()).copied()
         {
-            return Answer::Opened { ticket, result: Ok(self.blob(version)) };
+            return StoreReply::Opened { ticket, result: Ok(self.blob(version)) };
         }
-        Answer::Files { ticket, result: self.manage(act, fault) }
+        StoreReply::Files { ticket, result: self.manage(act, fault) }
     }
 
     fn manage(&mut self, act: files::Act, fault: u8) -> Result<files::Done, Fault> {
@@ -341,17 +345,17 @@ fn may_commit(cancel: Option<&CancelToken>) -> bool {
 }
 
 /// Returns whether an answer reports that something was done.
-pub(super) fn is_done(answer: &Answer) -> bool {
-    match answer {
-        Answer::Opened { result, .. } => result.is_ok(),
-        Answer::Verified { unchanged, .. } => *unchanged,
-        Answer::Stored { result, .. } => result.is_ok(),
-        Answer::Deleted { result, .. } => result.is_ok(),
-        Answer::Upload { result, .. } => result.is_ok(),
-        Answer::Read { result, .. } => result.is_ok(),
-        Answer::Vault { result, .. } => result.is_ok(),
-        Answer::Files { result, .. } => result.is_ok(),
-        Answer::Login { result, .. } => result.is_ok(),
+pub(super) fn is_done(reply: &StoreReply) -> bool {
+    match reply {
+        StoreReply::Opened { result, .. } => result.is_ok(),
+        StoreReply::Verified { unchanged, .. } => *unchanged,
+        StoreReply::Stored { result, .. } => result.is_ok(),
+        StoreReply::Deleted { result, .. } => result.is_ok(),
+        StoreReply::Upload { result, .. } => result.is_ok(),
+        StoreReply::Read { result, .. } => result.is_ok(),
+        StoreReply::Vault { result, .. } => result.is_ok(),
+        StoreReply::Files { result, .. } => result.is_ok(),
+        StoreReply::Login { result, .. } => result.is_ok(),
     }
 }
 

@@ -208,10 +208,10 @@ fn operate(world: &mut World, [kind, value, more, last]: [u8; 4]) {
         5 => converse(world, id, more, last),
         6 => world.send(id, &[more, last]),
         7 | 8 => {
-            let asked = usize::from(value).checked_rem(world.asks.len());
-            match asked.map(|at| world.asks.swap_remove(at)) {
-                Some(ask) if more > 230 => world.refuse(ask),
-                Some(ask) => world.answer(ask, if more < 128 { 0 } else { more % 8 }),
+            let asked = usize::from(value).checked_rem(world.store_requests.len());
+            match asked.map(|at| world.store_requests.swap_remove(at)) {
+                Some(request) if more > 230 => world.refuse(request),
+                Some(request) => world.answer(request, if more < 128 { 0 } else { more % 8 }),
                 None => {}
             }
         }
@@ -253,8 +253,8 @@ fn converse(world: &mut World, id: ConnectionId, more: u8, last: u8) {
             world.send(id, b"AUTH TLS\r\n");
             world.secure(id, Security::default());
             world.send(id, b"USER root\r\nPASS secret\r\nPBSZ 0\r\nPROT P\r\n");
-            while let Some(ask) = world.asks.pop() {
-                world.answer(ask, 0);
+            while let Some(request) = world.store_requests.pop() {
+                world.answer(request, 0);
             }
         }
         2 => world.send(id, &[b"PASV\r\nRETR ", name, b"\r\n"].concat()),

@@ -106,8 +106,8 @@ fn a_queue_that_is_full_loses_nothing_of_an_upload() {
     bench.answers = false;
     let bytes: Vec<u8> = (0..700_000_u32).map(|at| (at / 7) as u8).collect();
     bench.world.send(bench.data.unwrap(), &bytes);
-    let ask = bench.world.asks.remove(0);
-    bench.world.refuse(ask);
+    let request = bench.world.store_requests.remove(0);
+    bench.world.refuse(request);
     bench.world.end(bench.data.unwrap());
     bench.answers = true;
     assert_eq!(bench.wait(30 + COMMIT_MS), [226]);

@@ -199,7 +199,7 @@ fn an_answer_that_comes_after_abor_is_never_taken_for_that_to_the_next_command()
     // Its part comes, and is discarded; the next upload has one of its own.
     assert_eq!(bench.send(b"DELE /common/a.txt\r\n"), SILENCE);
     bench.answer(0);
-    assert!(bench.world.asks.len() == 2 && bench.hear().is_empty());
+    assert!(bench.world.store_requests.len() == 2 && bench.hear().is_empty());
     bench.answers = true;
     bench.settle();
     assert_eq!((bench.hear(), bench.world.disk.uploads()), (vec![250], 0));
@@ -214,7 +214,7 @@ fn a_part_of_an_upload_that_comes_after_abor_is_never_written_into_the_next_one(
     assert_eq!(bench.say("ABOR"), [426, 226]);
     bench.passive();
     assert_eq!(bench.say("STOR /common/two"), SILENCE);
-    let second = bench.world.asks.pop().unwrap();
+    let second = bench.world.store_requests.pop().unwrap();
     bench.world.answer(second, 0);
     bench.settle();
     assert_eq!((bench.hear(), bench.stage()), (vec![125], "in"));
@@ -233,12 +233,12 @@ fn a_question_that_a_full_queue_gives_back_after_abor_changes_nothing_of_the_nex
     bench.passive();
     assert_eq!(bench.say("RETR firmware.bin"), SILENCE);
     assert_eq!(bench.answer(0), [125]);
-    let read = bench.world.asks.remove(0);
+    let read = bench.world.store_requests.remove(0);
     assert_eq!(bench.say("ABOR"), [426, 226]);
     bench.passive();
     assert_eq!(bench.say("RETR firmware.bin"), [125]);
     bench.world.refuse(read);
-    assert_eq!((bench.stage(), bench.world.asks.len()), ("out", 1), "asked once");
+    assert_eq!((bench.stage(), bench.world.store_requests.len()), ("out", 1), "asked once");
     bench.answers = true;
     bench.settle();
     assert_eq!((bench.hear(), bench.taken().len()), (vec![226], 200_000));
@@ -251,7 +251,7 @@ fn bytes_of_one_file_never_reach_another_after_the_data_connection_broke() {
     bench.answers = false;
     assert_eq!(bench.say("RETR firmware.bin"), SILENCE);
     assert_eq!(bench.answer(0), [125]);
-    assert!(matches!(bench.asked(), Ask::Read { .. }));
+    assert!(matches!(bench.asked(), StoreRequest::Read { .. }));
     bench.world.reset(bench.data.unwrap());
     assert_eq!(bench.hear(), [426]);
     assert_eq!(bench.say("PASV"), [227]);

@@ -124,7 +124,7 @@ fn a_session_that_ends_while_its_file_is_stored_takes_it_back_until_it_is_in_its
         bench.answers = false;
         bench.world.end(bench.data.unwrap());
         while bench.stage() != "storing" {
-            if bench.world.asks.is_empty() {
+            if bench.world.store_requests.is_empty() {
                 assert_eq!(bench.wait(COMMIT_MS), SILENCE);
             } else {
                 assert_eq!(bench.answer(0), SILENCE);

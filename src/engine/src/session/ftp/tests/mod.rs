@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use super::model::{Link, World, policy};
 use crate::policy::snapshot::Policy;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::ftp::session::{Stage, Way};
 use crate::session::stream::{ConnectionId, Security};
 use crate::session::{Outcome, Refusal};
@@ -97,14 +97,14 @@ impl Bench {
     }
 
     fn settle(&mut self) {
-        while self.answers && !self.world.asks.is_empty() {
-            let ask = self.world.asks.remove(0);
-            self.world.answer(ask, 0);
+        while self.answers && !self.world.store_requests.is_empty() {
+            let request = self.world.store_requests.remove(0);
+            self.world.answer(request, 0);
         }
         if self.answers {
             self.world.hear_all();
         }
-        if self.answers && !self.world.asks.is_empty() {
+        if self.answers && !self.world.store_requests.is_empty() {
             self.settle();
         }
         self.world.check();
@@ -112,15 +112,15 @@ impl Bench {
 
     /// Answers the oldest question of the server.
     fn answer(&mut self, fault: u8) -> Vec<u16> {
-        let ask = self.world.asks.remove(0);
-        self.world.answer(ask, fault);
+        let request = self.world.store_requests.remove(0);
+        self.world.answer(request, fault);
         self.settle();
         self.hear()
     }
 
     /// Returns the question that stays unanswered.
-    fn asked(&self) -> &Ask {
-        &self.world.asks[0]
+    fn asked(&self) -> &StoreRequest {
+        &self.world.store_requests[0]
     }
 
     /// Returns the replies since the last look, as text.

@@ -55,7 +55,7 @@ fn a_phone_waits_for_the_answer_and_is_refused_without_one() {
     assert_eq!(bench.stage(), "identity");
     assert_eq!(bench.wait(3_100), [550]);
     assert_eq!(bench.refused(), Some(Refusal::Unidentified(IdentityError::Silent)));
-    assert!(bench.world.asks.is_empty());
+    assert!(bench.world.store_requests.is_empty());
 }
 
 #[test]

@@ -46,11 +46,11 @@ fn replies(bytes: &[u8], pieces: &mut dyn Iterator<Item = usize>) -> Received {
         let count = pieces.next().unwrap_or(usize::MAX).min(rest.len());
         let (piece, behind) = rest.split_at(count);
         world.send(id, piece);
-        answer_all(&mut world);
+        reply_all(&mut world);
         rest = behind;
     }
     world.end(id);
-    answer_all(&mut world);
+    reply_all(&mut world);
     world.check();
     world.run_out();
     let outcomes = world.records.iter().map(|record| (record.status, record.outcome)).collect();
@@ -58,10 +58,10 @@ fn replies(bytes: &[u8], pieces: &mut dyn Iterator<Item = usize>) -> Received {
     (out.unwrap_or_default(), outcomes)
 }
 
-fn answer_all(world: &mut World) {
-    while !world.asks.is_empty() {
-        let ask = world.asks.remove(0);
-        world.answer(ask, 0);
+fn reply_all(world: &mut World) {
+    while !world.store_requests.is_empty() {
+        let request = world.store_requests.remove(0);
+        world.answer(request, 0);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::kernel;
 use crate::catalog::blob::{Blob, Version};
 use crate::catalog::{Entry, OpenError, Root, RootId, StoreError, Stored};
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::vault::request::{Login, LoginSecret, VaultError, VaultOp, VaultReply, VaultRequest};
 use crate::vault::upload::{PartDone, PartOp, Spool};
 use wire::http::response::EntityTag;
@@ -131,20 +131,20 @@ impl Disk {
     }
 
     /// Answers a question as the threads that may wait do.
-    pub(super) fn answer(&mut self, ask: Ask, fault: u8) -> Answer {
-        match ask {
-            Ask::Open { ticket, entry, form } => {
+    pub(super) fn answer(&mut self, request: StoreRequest, fault: u8) -> StoreReply {
+        match request {
+            StoreRequest::Open { ticket, entry, form } => {
                 let result = open_fault(fault).map_or_else(|| Ok(self.open(&entry)), Err);
                 if let Ok(blob) = &result {
                     entry.keep(form, Some(Arc::clone(blob)));
                 }
-                Answer::Opened { ticket, result }
+                StoreReply::Opened { ticket, result }
             }
-            Ask::Verify { ticket, blob } => {
+            StoreRequest::Verify { ticket, blob } => {
                 let unchanged = fault == 0 && self.is_unchanged(&blob);
-                Answer::Verified { ticket, unchanged }
+                StoreReply::Verified { ticket, unchanged }
             }
-            Ask::Read { ticket, blob, offset, bytes, mut buffer } => {
+            StoreRequest::Read { ticket, blob, offset, bytes, mut buffer } => {
                 let result = match open_fault(fault) {
                     Some(fault) => Err(fault),
                     None if !self.is_unchanged(&blob) => Err(OpenError::BeingWritten),
@@ -154,9 +154,9 @@ impl Disk {
                         Ok(buffer)
                     }
                 };
-                Answer::Read { ticket, result }
+                StoreReply::Read { ticket, result }
             }
-            Ask::Store { ticket, upload } => {
+            StoreRequest::Store { ticket, upload } => {
                 let result = match fault {
                     0 => {
                         let bytes = upload.bytes_all();
@@ -170,9 +170,9 @@ impl Disk {
                     5 => Err(StoreError::Precondition),
                     6.. => Err(StoreError::Busy),
                 };
-                Answer::Stored { ticket, result }
+                StoreReply::Stored { ticket, result }
             }
-            Ask::Delete { ticket, .. } => {
+            StoreRequest::Delete { ticket, .. } => {
                 let result = match fault {
                     0 => Ok(()),
                     1 => Err(StoreError::NotThere),
@@ -182,14 +182,18 @@ impl Disk {
                     5 => Err(StoreError::Precondition),
                     6.. => Err(StoreError::Busy),
                 };
-                Answer::Deleted { ticket, result }
+                StoreReply::Deleted { ticket, result }
             }
-            Ask::Vault { ticket, request } => {
-                Answer::Vault { ticket, result: self.act(*request, fault) }
+            StoreRequest::Vault { ticket, request } => {
+                StoreReply::Vault { ticket, result: self.act(*request, fault) }
             }
-            Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
-            Ask::Upload { ticket, op, .. } => Answer::Upload { ticket, result: upload(op, fault) },
-            Ask::Files { .. } => {
+            StoreRequest::Login { ticket, login } => {
+                StoreReply::Login { ticket, result: log_in(&login, fault) }
+            }
+            StoreRequest::Upload { ticket, op, .. } => {
+                StoreReply::Upload { ticket, result: upload(op, fault) }
+            }
+            StoreRequest::Files { .. } => {
                 unreachable!("HTTP asks only for files")
             }
         }

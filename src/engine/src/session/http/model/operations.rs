@@ -219,10 +219,10 @@ fn operate(world: &mut World, [kind, value, more, last]: [u8; 4]) {
             world.drive(id);
         }
         (7 | 8, Some(_)) => {
-            let asked = usize::from(value).checked_rem(world.asks.len());
-            match asked.map(|at| world.asks.swap_remove(at)) {
-                Some(ask) if more > 240 => world.refuse(ask),
-                Some(ask) => world.answer(ask, if more < 128 { 0 } else { more % 8 }),
+            let asked = usize::from(value).checked_rem(world.store_requests.len());
+            match asked.map(|at| world.store_requests.swap_remove(at)) {
+                Some(request) if more > 240 => world.refuse(request),
+                Some(request) => world.answer(request, if more < 128 { 0 } else { more % 8 }),
                 None => {}
             }
         }

@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::catalog::StoreError;
-use crate::requests::Answer;
+use crate::requests::StoreReply;
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::request::Precondition;
 use crate::vault::upload::{Existing, PartDone, PartOp, Upload};
 
 /// Returns the upload that the server asks to be stored.
 fn upload(bench: &Bench) -> &Upload {
-    let Ask::Store { upload, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
+    let StoreRequest::Store { upload, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
     upload
 }
 
@@ -19,7 +19,7 @@ fn an_upload_that_a_rule_allows_is_handed_over_whole_and_acknowledged_once_it_is
     bench.answers = false;
     bench.send(&head("PUT /00096E123456-app.LOG", &["Content-Length: 11"]));
     bench.send(b"hello ");
-    assert!(bench.world.asks.is_empty(), "not all of it is here");
+    assert!(bench.world.store_requests.is_empty(), "not all of it is here");
     bench.send(b"world");
     let upload = upload(&bench);
     assert_eq!((&*upload.bytes, upload.bytes_max), (b"hello world".as_slice(), 2_000));
@@ -95,7 +95,10 @@ fn chunks_that_two_readers_could_read_in_two_ways_are_refused() {
         bench.send(chunks.as_bytes());
         let reply = bench.one(false);
         assert!(matches!(reply.status, 400 | 413), "{chunks:?}");
-        assert!(reply.is_last() && bench.is_shut() && bench.world.asks.is_empty(), "{chunks:?}");
+        assert!(
+            reply.is_last() && bench.is_shut() && bench.world.store_requests.is_empty(),
+            "{chunks:?}"
+        );
         assert_eq!(bench.world.engine.bodies_held(), 0);
     }
 }
@@ -144,10 +147,10 @@ fn a_phone_that_asks_leave_to_send_is_refused_at_once_where_its_body_would_be() 
 #[test]
 fn a_phone_that_asks_leave_to_send_is_refused_where_the_file_is_there_and_must_not_be() {
     let found = |bench: &mut Bench, result| {
-        let ask = bench.world.asks.remove(0);
-        assert!(matches!(ask, Ask::Upload { op: PartOp::Find { .. }, .. }));
-        let answer = Answer::Upload { ticket: ask.ticket(), result };
-        bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
+        let request = bench.world.store_requests.remove(0);
+        assert!(matches!(request, StoreRequest::Upload { op: PartOp::Find { .. }, .. }));
+        let reply = StoreReply::Upload { ticket: request.ticket(), result };
+        bench.world.turn(|engine, turn| engine.handle_store_reply(reply, turn));
         bench.world.settle();
     };
     let waiting = |existing, condition: &str| {
@@ -174,8 +177,8 @@ fn a_phone_that_asks_leave_to_send_is_refused_where_the_file_is_there_and_must_n
         bench.send(b"hello");
         assert_eq!(bench.statuses(), [201]);
         let mut bench = waiting(existing, condition);
-        let ask = bench.world.asks.remove(0);
-        bench.world.refuse(ask);
+        let request = bench.world.store_requests.remove(0);
+        bench.world.refuse(request);
         assert_eq!(bench.statuses(), [503]);
     }
     assert_eq!(waiting(Existing::Replace, "X: y").raw(), b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -210,7 +213,7 @@ fn a_body_in_chunks_is_refused_once_it_is_too_large() {
     bench.send(b"1\r\nx\r\n");
     let reply = bench.one(false);
     assert!(reply.status == 413 && reply.is_last());
-    assert!(bench.world.asks.is_empty() && bench.world.engine.bodies_held() == 0);
+    assert!(bench.world.store_requests.is_empty() && bench.world.engine.bodies_held() == 0);
     assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::UploadTooLarge));
 }
 
@@ -238,7 +241,7 @@ fn a_body_that_is_cut_off_is_not_stored() {
             true => bench.world.reset(bench.id),
             false => bench.world.end(bench.id),
         }
-        assert!(!bench.is_open() && bench.world.asks.is_empty());
+        assert!(!bench.is_open() && bench.world.store_requests.is_empty());
         assert_eq!(bench.world.engine.bodies_held(), 0);
         assert_eq!(bench.outcomes(), [Outcome::Aborted(Abort::Disconnected)]);
     }
@@ -332,8 +335,8 @@ fn a_full_queue_of_the_writer_is_told_as_a_moment_to_come_again() {
     bench.answers = false;
     for path in ["/a.log", "/1_96xxdata.txt"] {
         bench.send(&[&*head(&format!("PUT {path}"), &["Content-Length: 1"]), b"x"].concat());
-        let ask = bench.world.asks.remove(0);
-        bench.world.refuse(ask);
+        let request = bench.world.store_requests.remove(0);
+        bench.world.refuse(request);
         assert_eq!(bench.one(false).status, 503);
     }
 }
@@ -355,7 +358,9 @@ fn what_a_phone_demands_of_the_version_that_it_replaces_reaches_the_writer() {
         bench.send(&[&*head("PUT /a.log", &all), b"x"].concat());
         assert_eq!(upload(&bench).precondition, precondition, "{fields:?}");
         bench.connect(PHONE).send(&[&*head("PUT /1_96xxdata.txt", &all), b"x"].concat());
-        let Some(Ask::Vault { request, .. }) = bench.world.asks.last() else { panic!() };
+        let Some(StoreRequest::Vault { request, .. }) = bench.world.store_requests.last() else {
+            panic!()
+        };
         let crate::vault::request::VaultOp::Keep { precondition: demanded, .. } = &request.op
         else {
             panic!()
@@ -378,8 +383,8 @@ fn roomy(policy: &mut Policy) {
 impl Bench {
     /// Answers the last question to the disk.
     fn work(&mut self, fault: u8) {
-        let ask = self.world.asks.remove(0);
-        self.world.answer(ask, fault);
+        let request = self.world.store_requests.remove(0);
+        self.world.answer(request, fault);
     }
 }
 
@@ -397,12 +402,12 @@ fn a_large_body_goes_to_a_file_aside_and_is_never_in_memory_as_a_whole() {
             bench.send(piece);
             most = most.max(bench.world.engine.bodies_held());
             // A disk that is slower than the phone: one part is under way at a time.
-            assert!(bench.world.asks.len() <= 1, "{:?}", bench.world.asks);
+            assert!(bench.world.store_requests.len() <= 1, "{:?}", bench.world.store_requests);
             if bench.world.engine.bodies_held() > 500 << 10 {
                 bench.work(0);
             }
         }
-        while matches!(bench.world.asks[0], Ask::Upload { .. }) {
+        while matches!(bench.world.store_requests[0], StoreRequest::Upload { .. }) {
             bench.work(0);
         }
         assert!(most < 700 << 10, "{most}");
@@ -431,8 +436,9 @@ fn a_phone_that_dies_in_the_middle_of_a_large_body_leaves_nothing_behind() {
         if is_under_way {
             bench.work(0);
         }
-        let [Ask::Upload { op: PartOp::Forget { .. }, .. }] = &*bench.world.asks else {
-            panic!("{:?}", bench.world.asks)
+        let [StoreRequest::Upload { op: PartOp::Forget { .. }, .. }] = &*bench.world.store_requests
+        else {
+            panic!("{:?}", bench.world.store_requests)
         };
         assert_eq!(bench.last().outcome, Outcome::Aborted(Abort::Disconnected));
         assert_eq!(bench.world.engine.bodies_held(), 0);

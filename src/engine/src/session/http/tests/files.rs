@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::catalog::{Form, OpenError};
-use crate::requests::Answer;
+use crate::requests::StoreReply;
 use crate::session::{Abort, Failure, Refusal, Subject, Verb};
 use wire::http::response::{http_date, parse_date};
 
@@ -38,7 +38,7 @@ fn head_says_what_get_would_and_touches_no_disk() {
     let mut bench = Bench::new();
     bench.answers = false;
     let of_head = bench.ask("HEAD /a.txt");
-    assert!(bench.world.asks.is_empty());
+    assert!(bench.world.store_requests.is_empty());
     bench.answers = true;
     let of_get = bench.get("/a.txt");
     assert_eq!((of_head.status, &of_head.fields), (of_get.status, &of_get.fields));
@@ -53,7 +53,7 @@ fn a_name_that_does_not_exist_asks_nobody() {
     let mut bench = Bench::new();
     bench.answers = false;
     assert_eq!(bench.get("/none").status, 404);
-    assert!(bench.world.asks.is_empty());
+    assert!(bench.world.store_requests.is_empty());
     assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::NoSuchFile)]);
     assert_eq!(bench.last().status, Some(404));
 }
@@ -236,8 +236,8 @@ fn a_full_queue_of_the_loader_is_told_as_a_moment_to_come_again() {
     let mut bench = Bench::new();
     bench.answers = false;
     bench.send(&head("GET /a.txt", &[]));
-    let ask = bench.world.asks.remove(0);
-    bench.world.refuse(ask);
+    let request = bench.world.store_requests.remove(0);
+    bench.world.refuse(request);
     let reply = bench.one(false);
     assert_eq!((reply.status, reply.field("retry-after")), (503, "1"));
 }
@@ -250,18 +250,18 @@ fn a_mapped_file_comes_in_parts_that_were_looked_at() {
         bench.send(&head("GET /huge.bin", &[]));
         bench.answer(0);
         let (mut room, mut parts) = (std::ptr::null(), 0);
-        while !bench.world.asks.is_empty() {
-            let Ask::Read { bytes, buffer, .. } = bench.asked() else {
+        while !bench.world.store_requests.is_empty() {
+            let StoreRequest::Read { bytes, buffer, .. } = bench.asked() else {
                 panic!("{:?}", bench.asked())
             };
             assert!(*bytes <= 64 << 10, "a connection keeps little in memory");
             assert!(parts == 0 || buffer.as_ptr() == room, "the same room again");
-            let mut ask = bench.world.asks.remove(0);
-            if let Ask::Read { buffer, .. } = &mut ask {
+            let mut request = bench.world.store_requests.remove(0);
+            if let StoreRequest::Read { buffer, .. } = &mut request {
                 buffer.reserve(64 << 10);
                 room = buffer.as_ptr();
             }
-            bench.world.answer(ask, 0);
+            bench.world.answer(request, 0);
             parts += 1;
         }
         assert!(bench.one(false).body == all);
@@ -309,11 +309,11 @@ fn a_question_that_the_loader_had_no_room_for_is_asked_again() {
     bench.send(&head("GET /huge.bin", &[]));
     bench.answer(0);
     for _ in 0..3 {
-        let ask = bench.world.asks.remove(0);
-        bench.world.refuse(ask);
-        assert!(bench.world.asks.is_empty());
+        let request = bench.world.store_requests.remove(0);
+        bench.world.refuse(request);
+        assert!(bench.world.store_requests.is_empty());
         bench.wait(60);
-        assert_eq!(bench.world.asks.len(), 1);
+        assert_eq!(bench.world.store_requests.len(), 1);
     }
     bench.answers = true;
     bench.settle();
@@ -403,7 +403,7 @@ fn an_answer_to_somebody_who_has_gone_does_nothing() {
     bench.answers = false;
     bench.send(&head("GET /a.txt", &[]));
     bench.world.reset(bench.id);
-    let late = bench.world.asks.remove(0);
+    let late = bench.world.store_requests.remove(0);
     bench.connect(OTHER).send(&head("GET /b.bin", &[]));
     bench.world.answer(late, 0);
     assert_eq!(bench.statuses(), [0; 0]);
@@ -417,13 +417,13 @@ fn an_answer_to_another_question_does_nothing() {
     bench.answers = false;
     bench.send(&head("GET /a.txt", &[]));
     let ticket = bench.asked().ticket();
-    for answer in [
-        Answer::Verified { ticket, unchanged: false },
-        Answer::Read { ticket, result: Err(OpenError::Gone) },
-        Answer::Stored { ticket, result: Err(crate::catalog::StoreError::Io) },
-        Answer::Vault { ticket, result: Err(crate::vault::request::VaultError::Io) },
+    for reply in [
+        StoreReply::Verified { ticket, unchanged: false },
+        StoreReply::Read { ticket, result: Err(OpenError::Gone) },
+        StoreReply::Stored { ticket, result: Err(crate::catalog::StoreError::Io) },
+        StoreReply::Vault { ticket, result: Err(crate::vault::request::VaultError::Io) },
     ] {
-        bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
+        bench.world.turn(|engine, turn| engine.handle_store_reply(reply, turn));
         bench.world.settle();
         bench.world.check();
     }
@@ -441,5 +441,5 @@ fn a_blob_that_is_stale_is_not_sent_to_the_next_phone() {
     entry.blob(Form::Octet).unwrap().mark_stale();
     bench.answers = false;
     bench.send(&head("GET /huge.bin", &[]));
-    assert!(matches!(bench.asked(), Ask::Open { .. }));
+    assert!(matches!(bench.asked(), StoreRequest::Open { .. }));
 }

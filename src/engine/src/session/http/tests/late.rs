@@ -2,7 +2,7 @@
 
 use super::{Bench, OTHER, head};
 use crate::catalog::OpenError;
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::session::{Abort, Outcome};
 use wire::time::Duration;
 
@@ -15,9 +15,9 @@ fn an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request() {
     bench.answer(0);
     assert_eq!(bench.statuses(), [200]);
     bench.send(&head("GET /b.bin", &[]));
-    assert!(matches!(bench.asked(), Ask::Open { ticket, .. } if *ticket != first));
-    let again = Answer::Opened { ticket: first, result: Err(OpenError::Gone) };
-    bench.world.turn(|engine, turn| engine.handle_answer(again, turn));
+    assert!(matches!(bench.asked(), StoreRequest::Open { ticket, .. } if *ticket != first));
+    let again = StoreReply::Opened { ticket: first, result: Err(OpenError::Gone) };
+    bench.world.turn(|engine, turn| engine.handle_store_reply(again, turn));
     bench.world.settle();
     assert_eq!(bench.statuses(), [0; 0], "the loader is still at work");
     bench.answer(0);
@@ -47,7 +47,7 @@ fn a_slot_that_was_granted_to_an_earlier_request_begins_no_later_one() {
     bench.world.settle();
     bench.world.check();
     assert_eq!(bench.statuses(), [0; 0]);
-    assert_eq!(bench.world.asks.len(), 1, "the one that it asked for itself");
+    assert_eq!(bench.world.store_requests.len(), 1, "the one that it asked for itself");
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn a_client_that_leaves_while_it_waits_to_be_told_that_a_file_is_gone_is_logged_
     assert_eq!(bench.one(false).status, 404);
     bench.answers = false;
     bench.send(&head("GET /a.txt", &[]));
-    let ticket = bench.world.asks.remove(0).ticket();
-    let gone = Answer::Opened { ticket, result: Err(OpenError::Gone) };
-    bench.world.turn(|engine, turn| engine.handle_answer(gone, turn));
+    let ticket = bench.world.store_requests.remove(0).ticket();
+    let gone = StoreReply::Opened { ticket, result: Err(OpenError::Gone) };
+    bench.world.turn(|engine, turn| engine.handle_store_reply(gone, turn));
     bench.world.settle();
     assert_eq!((bench.raw(), bench.world.counters.misses_delayed.value()), (Vec::new(), 2));
     bench.world.reset(bench.id);

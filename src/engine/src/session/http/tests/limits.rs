@@ -269,7 +269,7 @@ fn a_phone_that_finds_no_slot_waits_its_turn_and_is_served() {
     assert_eq!(bench.raw(), b"");
     // The first phone leaves: its slot is free once its hold is over.
     bench.world.reset(first);
-    bench.world.asks.clear();
+    bench.world.store_requests.clear();
     bench.answers = true;
     bench.wait(990);
     assert_eq!(bench.raw(), b"");

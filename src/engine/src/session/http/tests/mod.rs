@@ -17,7 +17,7 @@ mod vault;
 use super::model::phone::{self, Reply};
 use super::model::{World, content, policy};
 use crate::policy::snapshot::Policy;
-use crate::requests::Ask;
+use crate::requests::StoreRequest;
 use crate::session::stream::{ConnectionId, Connections as _, Security};
 use crate::session::{Outcome, Record, Secured};
 use wire::time::Duration;
@@ -112,17 +112,17 @@ impl Bench {
     }
 
     fn settle(&mut self) {
-        while self.answers && !self.world.asks.is_empty() {
-            let ask = self.world.asks.remove(0);
-            self.world.answer(ask, 0);
+        while self.answers && !self.world.store_requests.is_empty() {
+            let request = self.world.store_requests.remove(0);
+            self.world.answer(request, 0);
         }
         self.world.check();
     }
 
     /// Answers the oldest question of the server.
     fn answer(&mut self, fault: u8) {
-        let ask = self.world.asks.remove(0);
-        self.world.answer(ask, fault);
+        let request = self.world.store_requests.remove(0);
+        self.world.answer(request, fault);
         self.settle();
     }
 
@@ -134,8 +134,8 @@ impl Bench {
     }
 
     /// Returns the oldest question of the server, which stays unanswered.
-    fn asked(&self) -> &Ask {
-        &self.world.asks[0]
+    fn asked(&self) -> &StoreRequest {
+        &self.world.store_requests[0]
     }
 
     /// Returns the bytes that have come since the last look.

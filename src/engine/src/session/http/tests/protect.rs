@@ -47,8 +47,8 @@ fn get(path: &str, password: &str) -> Vec<u8> {
 }
 
 /// Returns the login that is being checked.
-fn login(ask: &Ask) -> &Login {
-    let Ask::Login { login, .. } = ask else { panic!("{ask:?}") };
+fn login(request: &StoreRequest) -> &Login {
+    let StoreRequest::Login { login, .. } = request else { panic!("{request:?}") };
     login
 }
 
@@ -165,7 +165,7 @@ fn a_body_that_comes_while_the_password_is_checked_is_stored_whole() {
     let head = head("PUT /x.log", &["Content-Length: 5", &basic("ann", "secret")]);
     bench.send(&[&head, b"bytesGET /b.bin HTTP/1.1\r\nHost: x\r\n\r\n".as_slice()].concat());
     bench.answer(0);
-    let Ask::Store { upload, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
+    let StoreRequest::Store { upload, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
     assert_eq!(upload.bytes, b"bytes");
     bench.answers = true;
     bench.settle();
@@ -180,7 +180,7 @@ fn requests_behind_one_that_waits_wait_as_well_and_each_has_its_own_password() {
     let all = [get("/a.txt", "secret"), get("/a.txt", "other"), get("/b.bin", "any")].concat();
     bench.send(&all);
     assert_eq!(bench.raw(), b"");
-    assert!(bench.world.asks.len() == 1 && login(bench.asked()).name == b"ann");
+    assert!(bench.world.store_requests.len() == 1 && login(bench.asked()).name == b"ann");
     bench.answers = true;
     bench.settle();
     assert_eq!(bench.statuses(), [200, 401, 200]);
@@ -195,10 +195,10 @@ fn a_phone_that_leaves_while_its_password_is_checked_leaves_nothing_behind() {
     bench.world.turn(|engine, turn| engine.handle_gone(id, turn));
     bench.world.turn(|engine, turn| engine.handle_closed(id, turn));
     bench.world.wires.remove(&id);
-    let ask = bench.world.asks.remove(0);
-    let answer = crate::requests::Answer::Login { ticket: ask.ticket(), result: Ok(0) };
-    bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
-    assert!(bench.world.asks.is_empty());
+    let request = bench.world.store_requests.remove(0);
+    let answer = crate::requests::StoreReply::Login { ticket: request.ticket(), result: Ok(0) };
+    bench.world.turn(|engine, turn| engine.handle_store_reply(answer, turn));
+    assert!(bench.world.store_requests.is_empty());
     assert_eq!(bench.world.engine.requests_open(), 0);
 }
 
@@ -239,8 +239,8 @@ fn who_guesses_waits_and_who_cannot_be_checked_comes_again() {
     }
     // A full queue is reported at once.
     bench.send(&get("/a.txt", "secret"));
-    let ask = bench.world.asks.remove(0);
-    bench.world.turn(|engine, turn| engine.handle_refused(ask, turn));
+    let request = bench.world.store_requests.remove(0);
+    bench.world.turn(|engine, turn| engine.handle_refused(request, turn));
     bench.world.settle();
     assert_eq!(bench.one(false).status, 503);
 }
@@ -265,7 +265,7 @@ fn a_digest_is_good_for_its_own_target_and_once() {
     let mut bench = bench();
     let nonce = nonce(&bench.get("/a.txt?mac=1"));
     let target = "/a.txt?mac=1";
-    let ask =
+    let request =
         |bench: &mut Bench, field: &str| bench.ask_with(&format!("GET {target}"), &[field]).status;
     assert_eq!(ask(&mut bench, &digest("/a.txt", &nonce, 1)), 400, "without the query");
     assert_eq!(ask(&mut bench, &digest("/b.bin?mac=1", &nonce, 1)), 400);
@@ -382,7 +382,7 @@ fn a_users_data_is_covered_unless_the_vault_asks_for_secrets_itself() {
     let mut pinned = with(Auth::Pinned);
     pinned.answers = false;
     pinned.send(&head(&format!("GET {item}"), &[&right]));
-    assert!(matches!(pinned.asked(), Ask::Vault { .. }), "{:?}", pinned.asked());
+    assert!(matches!(pinned.asked(), StoreRequest::Vault { .. }), "{:?}", pinned.asked());
     // The vault's own secret does not open a file of the roots.
     let mut file = with(Auth::Pinned);
     assert_eq!(file.ask_with("GET /3_96xxdata.txt", &[&right]).status, 404);

@@ -20,7 +20,7 @@ fn change(policy: &mut Policy, change: impl FnOnce(&mut VaultPolicy)) {
 
 /// Returns the request to the vault.
 fn request(bench: &Bench) -> &VaultRequest {
-    let Ask::Vault { request, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
+    let StoreRequest::Vault { request, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
     request
 }
 
@@ -122,7 +122,7 @@ fn whoever_shows_nothing_where_something_must_be_shown_is_challenged_before_the_
             let reply = bench.ask(&request);
             let challenge = format!("Basic realm=\"{REALM}\"");
             assert_eq!((reply.status, reply.field("www-authenticate")), (401, &*challenge));
-            assert!(bench.is_open() && bench.world.asks.is_empty());
+            assert!(bench.is_open() && bench.world.store_requests.is_empty());
         }
         let fields = ["Content-Length: 5", "Expect: 100-continue"];
         bench.send(&head(&format!("PUT {ITEM}"), &fields));
@@ -146,7 +146,7 @@ fn what_is_shown_reaches_the_vault() {
         let field = format!("Authorization: {unreadable}");
         bench.send(&head(&format!("GET {ITEM}"), &[&field]));
         assert_eq!(bench.one(false).status, 401, "{unreadable}");
-        assert!(bench.world.asks.is_empty());
+        assert!(bench.world.store_requests.is_empty());
     }
 }
 

@@ -103,9 +103,9 @@ impl Bench {
 
     fn settle(&mut self) -> Vec<String> {
         self.world.take_all();
-        while self.answers && !self.world.asks.is_empty() {
-            let ask = self.world.asks.remove(0);
-            self.world.answer(ask, 0);
+        while self.answers && !self.world.store_requests.is_empty() {
+            let request = self.world.store_requests.remove(0);
+            self.world.answer(request, 0);
             self.world.take_all();
         }
         self.world.check();
@@ -114,8 +114,8 @@ impl Bench {
 
     /// Answers the oldest question of the server.
     fn answer(&mut self, fault: u8) -> Vec<String> {
-        let ask = self.world.asks.remove(0);
-        self.world.answer(ask, fault);
+        let request = self.world.store_requests.remove(0);
+        self.world.answer(request, fault);
         self.settle()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::catalog::Form;
 use crate::catalog::blob::{Blob, Version};
-use crate::requests::Answer;
+use crate::requests::StoreReply;
 use crate::session::tftp::rto::RTO_MIN;
 use crate::session::tftp::{SendFault, SendQueue};
 use crate::session::{Abort, Failure};
@@ -331,7 +331,7 @@ fn a_look_at_the_file_does_not_speak_for_blocks_sent_again_after_it() {
     let (mut bench, _blob) = mapped(1_200);
     bench.read("five", "");
     bench.ack(1);
-    assert_eq!(bench.world.asks.len(), 1);
+    assert_eq!(bench.world.store_requests.len(), 1);
     assert_eq!(bench.wait(60).len(), 1, "block 2 again");
     assert_eq!(bench.answer(0), SILENCE);
     assert_eq!(bench.ack(2), SILENCE);
@@ -345,10 +345,10 @@ fn a_loader_without_room_to_look_at_a_file_delays_its_last_block_and_no_more() {
     bench.ack(1);
     bench.ack(2);
     for _ in 0..3 {
-        let ask = bench.world.asks.remove(0);
-        bench.world.turn(|engine, turn| engine.handle_refused(ask, turn));
+        let request = bench.world.store_requests.remove(0);
+        bench.world.turn(|engine, turn| engine.handle_refused(request, turn));
         assert_eq!(bench.wait(400), SILENCE);
-        assert_eq!(bench.world.asks.len(), 1);
+        assert_eq!(bench.world.store_requests.len(), 1);
     }
     assert_eq!(bench.answer(0), ["DATA 3 176"]);
     bench.ack(3);
@@ -379,14 +379,14 @@ fn an_answer_for_a_transfer_that_has_ended_changes_nothing() {
     bench.answers = false;
     bench.read("two", "");
     bench.read("five", "");
-    let asks = std::mem::take(&mut bench.world.asks);
-    assert_eq!(asks.len(), 2);
-    for ask in asks {
-        bench.world.answer(ask, 0);
+    let store_requests = std::mem::take(&mut bench.world.store_requests);
+    assert_eq!(store_requests.len(), 2);
+    for request in store_requests {
+        bench.world.answer(request, 0);
     }
     assert_eq!(bench.settle(), ["DATA 1 512"]);
     let ticket = crate::ticket::Ticket::made_up(u64::MAX);
-    let answer = Answer::Verified { ticket, unchanged: false };
-    bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
+    let answer = StoreReply::Verified { ticket, unchanged: false };
+    bench.world.turn(|engine, turn| engine.handle_store_reply(answer, turn));
     assert_eq!(bench.open(), 1);
 }

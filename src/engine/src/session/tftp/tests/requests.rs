@@ -238,7 +238,7 @@ fn a_phone_that_asks_again_while_its_file_is_loaded_is_not_loaded_for_twice() {
     bench.answers = false;
     bench.read("two", "");
     bench.read("two", "");
-    assert_eq!(bench.world.asks.len(), 1);
+    assert_eq!(bench.world.store_requests.len(), 1);
     assert_eq!(bench.answer(0), ["DATA 1 512"]);
 }
 

@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::catalog::StoreError;
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::upload::{PartDone, PartOp};
 
 /// Returns the bytes to be stored.
 fn stored(bench: &Bench) -> &[u8] {
-    let Ask::Store { upload, .. } = &bench.world.asks[0] else {
-        panic!("{:?} stores nothing", bench.world.asks[0])
+    let StoreRequest::Store { upload, .. } = &bench.world.store_requests[0] else {
+        panic!("{:?} stores nothing", bench.world.store_requests[0])
     };
     &upload.bytes
 }
@@ -83,10 +83,10 @@ fn appending() -> Bench {
 fn line(bench: &mut Bench, text: &[u8]) -> bool {
     assert_eq!(bench.write("a.log", ""), ["ACK 0"]);
     let mut told = bench.data(1, text);
-    if matches!(bench.world.asks.first(), Some(Ask::Upload { .. })) {
+    if matches!(bench.world.store_requests.first(), Some(StoreRequest::Upload { .. })) {
         told = bench.answer(0);
     }
-    let is_stored = !bench.world.asks.is_empty();
+    let is_stored = !bench.world.store_requests.is_empty();
     assert_eq!(if is_stored { bench.answer(0) } else { told }, ["ACK 1"]);
     is_stored
 }
@@ -171,10 +171,12 @@ fn a_write_from_the_same_port_within_a_second_of_a_finished_upload_is_served() {
 
 /// Answers whether the file exists.
 fn find(bench: &mut Bench, there: bool) -> Vec<String> {
-    let ask = bench.world.asks.remove(0);
-    let Ask::Upload { ticket, op: PartOp::Find { .. }, .. } = ask else { panic!("{ask:?}") };
-    let answer = Answer::Upload { ticket, result: Ok(PartDone::Found(there)) };
-    bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
+    let request = bench.world.store_requests.remove(0);
+    let StoreRequest::Upload { ticket, op: PartOp::Find { .. }, .. } = request else {
+        panic!("{request:?}")
+    };
+    let answer = StoreReply::Upload { ticket, result: Ok(PartDone::Found(there)) };
+    bench.world.turn(|engine, turn| engine.handle_store_reply(answer, turn));
     bench.settle()
 }
 
@@ -222,7 +224,7 @@ fn a_large_upload_goes_to_a_file_aside_and_not_to_memory() {
     assert!(most <= 512 << 10, "{most}");
     bench.answers = false;
     bench.data(number.wrapping_add(1), b"end");
-    let Ask::Store { upload, .. } = &bench.world.asks[0] else { panic!() };
+    let StoreRequest::Store { upload, .. } = &bench.world.store_requests[0] else { panic!() };
     assert_eq!(upload.bytes_all(), 20_000 * 1_468 + 3);
     assert!(upload.spool.as_ref().is_some_and(|spool| spool.as_slice().iter().all(|b| *b == 7)));
     bench.answer(0);
@@ -247,7 +249,7 @@ fn a_disk_that_is_slower_than_its_phone_holds_the_acks_back_and_loses_nothing() 
     assert_eq!(bench.data(sent + 2, b"end"), SILENCE);
     // The last part is still being written, so the whole is not stored yet.
     assert_eq!(bench.answer(0), SILENCE);
-    let Ask::Store { upload, .. } = &bench.world.asks[0] else { panic!() };
+    let StoreRequest::Store { upload, .. } = &bench.world.store_requests[0] else { panic!() };
     assert_eq!(upload.bytes_all(), u64::from(sent + 1) * 1_468 + 3);
 }
 
@@ -257,7 +259,7 @@ fn a_disk_that_fails_in_the_middle_of_an_upload_ends_it_at_once() {
     bench.answers = false;
     bench.write("a.log", "blksize 1468");
     let mut number = 0;
-    while bench.world.asks.is_empty() {
+    while bench.world.store_requests.is_empty() {
         number += 1;
         bench.data(number, &[7; 1_468]);
     }
@@ -272,7 +274,7 @@ fn a_phone_takes_its_upload_back_until_it_is_in_its_place() {
         let mut bench = waiting();
         bench.write("a.log", "");
         bench.data(1, b"half");
-        let Ask::Store { upload, .. } = &bench.world.asks[0] else { panic!() };
+        let StoreRequest::Store { upload, .. } = &bench.world.store_requests[0] else { panic!() };
         let Some(token) = upload.cancel.clone() else { panic!() };
         assert!(!was_placed || token.commit());
         let error = Control::error(ErrorCode(0), "user abort");
@@ -331,7 +333,7 @@ fn a_declared_size_is_checked_against_what_arrives() {
         let mut bench = waiting();
         assert_eq!(bench.write("a.log", "tsize 5"), ["OACK tsize 5"]);
         assert_eq!(bench.data(1, payload), ["ERROR 4"]);
-        assert!(bench.world.asks.is_empty());
+        assert!(bench.world.store_requests.is_empty());
         let told = format!("{} bytes came, tsize was 5\0", payload.len());
         assert!(bench.world.sent.last().unwrap().bytes.ends_with(told.as_bytes()));
         let record = bench.world.records.last().unwrap();
@@ -428,7 +430,7 @@ fn a_phone_that_falls_silent_in_its_upload_stores_nothing() {
     bench.data(1, &[7; 512]);
     bench.wait(120_000);
     assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
-    assert!(bench.world.asks.is_empty());
+    assert!(bench.world.store_requests.is_empty());
     assert_eq!(bench.world.engine.upload_bytes_held, 0);
 }
 

@@ -168,16 +168,16 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
     assert!((0..1_000).all(|ticket| bring(ticket, "secret").is_none()));
     assert!((1_000..1_500).all(|ticket| bring(ticket, "wrong").is_none()));
     let refused = bring(2_000, "other");
-    assert!(matches!(refused, Some(Answer::Login { result: Err(VaultError::Busy), .. })));
+    assert!(matches!(refused, Some(StoreReply::Login { result: Err(VaultError::Busy), .. })));
     drop(queues);
-    let answers = parking_lot::Mutex::new(Vec::new());
-    let answer = |_, answer| answers.lock().push(answer);
-    vault.run_secrets(&unproven, &writer, || guarded.now, answer);
-    let results = answers.into_inner();
+    let replies = parking_lot::Mutex::new(Vec::new());
+    let reply = |_, reply| replies.lock().push(reply);
+    vault.run_secrets(&unproven, &writer, || guarded.now, reply);
+    let results = replies.into_inner();
     let results: HashMap<_, _> = results
         .into_iter()
-        .map(|answer| {
-            let Answer::Login { ticket, result } = answer else { panic!("{answer:?}") };
+        .map(|reply| {
+            let StoreReply::Login { ticket, result } = reply else { panic!("{reply:?}") };
             (ticket.number(), result)
         })
         .collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::catalog::blob::{Blob, Version};
 use crate::catalog::{Entry, OpenError, StoreError, Stored};
-use crate::requests::Answer;
+use crate::requests::StoreReply;
 use crate::session::http::conditions::{Unserved, evaluate};
 use crate::session::http::connection::Connection;
 use crate::session::http::context::Context;
@@ -20,9 +20,9 @@ use wire::http::response::Status;
 
 impl Connection {
     /// A thread has answered.
-    pub(super) fn handle_answer(&mut self, answer: Answer, cx: &mut Context<'_>) {
-        match answer {
-            Answer::Opened { result, .. } => match (result, self.take_pending()) {
+    pub(super) fn handle_store_reply(&mut self, reply: StoreReply, cx: &mut Context<'_>) {
+        match reply {
+            StoreReply::Opened { result, .. } => match (result, self.take_pending()) {
                 (Ok(blob), Some(PendingRequest::Open(entry, ranges))) => {
                     // Ranges were evaluated for the version in the catalog.
                     let same = blob.version() == entry.version;
@@ -32,15 +32,15 @@ impl Connection {
                 (Err(fault), Some(PendingRequest::Open(..))) => self.reject_open(fault, cx),
                 (_, other) => self.restore(other),
             },
-            Answer::Read { result, .. } => self.handle_part(result, cx),
-            Answer::Stored { result, .. } => match (result, self.take_pending()) {
+            StoreReply::Read { result, .. } => self.handle_part(result, cx),
+            StoreReply::Stored { result, .. } => match (result, self.take_pending()) {
                 (Ok(stored), Some(PendingRequest::Write(mode))) => {
                     self.reply_stored(&stored, mode, cx);
                 }
                 (Err(fault), Some(PendingRequest::Write(_))) => self.reject_store(fault, cx),
                 (_, other) => self.restore(other),
             },
-            Answer::Deleted { result, .. } => match (result, self.take_pending()) {
+            StoreReply::Deleted { result, .. } => match (result, self.take_pending()) {
                 (Ok(()), Some(PendingRequest::Write(_))) => {
                     cx.counters.uploads_deleted.up();
                     self.reply_done(Status::NO_CONTENT, None, cx);
@@ -48,14 +48,14 @@ impl Connection {
                 (Err(fault), Some(PendingRequest::Write(_))) => self.reject_store(fault, cx),
                 (_, other) => self.restore(other),
             },
-            Answer::Vault { result, .. } => self.handle_vault(result, cx),
-            Answer::Login { result, .. } => match self.take_pending() {
+            StoreReply::Vault { result, .. } => self.handle_vault(result, cx),
+            StoreReply::Login { result, .. } => match self.take_pending() {
                 Some(PendingRequest::Login(pending)) => self.handle_login(&pending, result, cx),
                 other => self.restore(other),
             },
-            Answer::Upload { result, .. } => self.handle_upload(result, cx),
+            StoreReply::Upload { result, .. } => self.handle_upload(result, cx),
             // Never asked for here: mapped files are checked as they are read.
-            Answer::Verified { .. } | Answer::Files { .. } => {}
+            StoreReply::Verified { .. } | StoreReply::Files { .. } => {}
         }
     }
 

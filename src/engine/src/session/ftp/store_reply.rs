@@ -5,7 +5,7 @@
 
 use crate::catalog::{OpenError, StoreError};
 use crate::files;
-use crate::requests::{Answer, Ask};
+use crate::requests::{StoreReply, StoreRequest};
 use crate::session::ftp::authorize::subject;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{Session, Stage, Way};
@@ -18,22 +18,22 @@ use wire::ftp::reply::Code;
 use wire::time::Duration;
 
 /// How soon a question that found a full queue is repeated.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
+const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 impl Session {
     /// The question that the current command waits for is answered.
-    pub(super) fn handle_answer(&mut self, answer: Answer, cx: &mut Context<'_>) {
-        match answer {
-            Answer::Opened { result, .. } if self.is_opening() => match result {
+    pub(super) fn handle_store_reply(&mut self, reply: StoreReply, cx: &mut Context<'_>) {
+        match reply {
+            StoreReply::Opened { result, .. } if self.is_opening() => match result {
                 Ok(blob) => self.send_file(blob, self.settings.kind, cx),
                 Err(fault) => self.refuse_open(fault, cx),
             },
-            Answer::Read { result, .. } => self.handle_part(result, cx),
-            Answer::Stored { result, .. } if self.is_committing() => match result {
+            StoreReply::Read { result, .. } => self.handle_part(result, cx),
+            StoreReply::Stored { result, .. } if self.is_committing() => match result {
                 Ok(stored) => self.stored(stored, cx),
                 Err(fault) => self.refuse_store(fault, cx),
             },
-            Answer::Vault { result, .. } => match result {
+            StoreReply::Vault { result, .. } => match result {
                 Ok(VaultReply::Fetched(blob)) if self.is_opening() => {
                     // As it was stored, for any type.
                     self.send_file(blob, Type::Image, cx);
@@ -44,13 +44,13 @@ impl Session {
                 }
                 Ok(_) | Err(_) => return,
             },
-            Answer::Deleted { result, .. } => self.handle_deleted(result, cx),
-            Answer::Files { result, .. } => self.handle_files(result, cx),
-            Answer::Login { result, .. } => self.logged_in(result, cx),
-            Answer::Opened { .. }
-            | Answer::Verified { .. }
-            | Answer::Stored { .. }
-            | Answer::Upload { .. } => return,
+            StoreReply::Deleted { result, .. } => self.handle_deleted(result, cx),
+            StoreReply::Files { result, .. } => self.handle_files(result, cx),
+            StoreReply::Login { result, .. } => self.logged_in(result, cx),
+            StoreReply::Opened { .. }
+            | StoreReply::Verified { .. }
+            | StoreReply::Stored { .. }
+            | StoreReply::Upload { .. } => return,
         }
         self.rearm(cx);
         self.wake(cx);
@@ -121,25 +121,35 @@ impl Session {
     }
 
     /// A queue is full: a waiting client gets an error, and a running transfer asks again.
-    pub(super) fn handle_refused(&mut self, ask: Ask, cx: &mut Context<'_>) {
-        let ticket = ask.ticket();
-        let answer = match ask {
-            Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
-            Ask::Verify { .. } | Ask::Upload { .. } => return,
-            Ask::Read { .. } => {
+    pub(super) fn handle_refused(&mut self, request: StoreRequest, cx: &mut Context<'_>) {
+        let ticket = request.ticket();
+        let reply = match request {
+            StoreRequest::Open { .. } => {
+                StoreReply::Opened { ticket, result: Err(OpenError::Busy) }
+            }
+            StoreRequest::Verify { .. } | StoreRequest::Upload { .. } => return,
+            StoreRequest::Read { .. } => {
                 let transfer = self.transfer_mut();
                 if let Some(Stage::Data(Way::Out(source)) | Stage::Moving(Way::Out(source))) =
                     transfer.map(|transfer| &mut transfer.stage)
                 {
                     source.handle_refused();
                 }
-                return self.ask_again(cx);
+                return self.retry_soon(cx);
             }
-            Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
-            Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
-            Ask::Vault { .. } => Answer::Vault { ticket, result: Err(VaultError::Busy) },
-            Ask::Login { .. } => Answer::Login { ticket, result: Err(VaultError::Busy) },
-            Ask::Files { act, .. } => match *act {
+            StoreRequest::Store { .. } => {
+                StoreReply::Stored { ticket, result: Err(StoreError::Busy) }
+            }
+            StoreRequest::Delete { .. } => {
+                StoreReply::Deleted { ticket, result: Err(StoreError::Busy) }
+            }
+            StoreRequest::Vault { .. } => {
+                StoreReply::Vault { ticket, result: Err(VaultError::Busy) }
+            }
+            StoreRequest::Login { .. } => {
+                StoreReply::Login { ticket, result: Err(VaultError::Busy) }
+            }
+            StoreRequest::Files { act, .. } => match *act {
                 // Received bytes are never dropped because of a full queue.
                 act @ (files::Act::Write { .. } | files::Act::Finish { .. }) => {
                     return self.hold_back(act, cx);
@@ -154,11 +164,11 @@ impl Session {
                 | files::Act::Touch { .. }
                 | files::Act::Open { .. }
                 | files::Act::Begin { .. } => {
-                    Answer::Files { ticket, result: Err(files::Fault::Busy) }
+                    StoreReply::Files { ticket, result: Err(files::Fault::Busy) }
                 }
             },
         };
-        self.handle_answer(answer, cx);
+        self.handle_store_reply(reply, cx);
     }
 
     /// A part of an upload found the queue full.
@@ -177,12 +187,12 @@ impl Session {
             }
             (_, _) => return,
         }
-        self.ask_again(cx);
+        self.retry_soon(cx);
     }
 
     /// A question about a transfer found a queue full: it is repeated soon.
-    fn ask_again(&mut self, cx: &mut Context<'_>) {
-        let soon = cx.now + ASK_AGAIN;
+    fn retry_soon(&mut self, cx: &mut Context<'_>) {
+        let soon = cx.now + RETRY_AFTER;
         if let Some(transfer) = self.transfer_mut() {
             transfer.due = Some(soon);
         }

@@ -83,7 +83,7 @@ impl World {
     fn ask(&mut self, client: u8) {
         self.tickets += 1;
         let (ticket, worker) = (Ticket::made_up(self.tickets), usize::from(client) % WORKERS);
-        let answer = self.workers[worker].ask(address(client), ticket, &self.limits, self.now);
+        let answer = self.workers[worker].admit(address(client), ticket, &self.limits, self.now);
         if self.limits.clients_max == 0 {
             assert_eq!(answer, Admitted::Yes);
             return;

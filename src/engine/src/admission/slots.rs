@@ -144,7 +144,7 @@ impl Slots {
     /// Asks for a slot. `ticket` names the request if it has to wait; no other waiting request may
     /// have it. A client that already waits keeps its position for the new request, and
     /// [`Slots::poll_expired`] returns the ticket of the former one.
-    pub fn ask(
+    pub fn admit(
         &mut self,
         client: IpAddr,
         ticket: Ticket,
@@ -189,7 +189,7 @@ impl Slots {
         }
     }
 
-    /// Puts new limits into force. [`Slots::ask`] calls this; a loop that calls it on reload serves
+    /// Puts new limits into force. [`Slots::admit`] calls this; a loop that calls it on reload serves
     /// waiting clients at once. A client that is being served keeps its slot.
     pub fn adopt(&mut self, limits: &SlotLimits) {
         if self.limits == *limits {
@@ -418,7 +418,7 @@ mod tests {
         let mut slots = slots();
         let none = SlotLimits::default();
         for host in 0..1_000 {
-            assert_eq!(slots.ask(ip(host), Ticket::made_up(0), &none, at(0)), Admitted::Yes);
+            assert_eq!(slots.admit(ip(host), Ticket::made_up(0), &none, at(0)), Admitted::Yes);
             slots.begin(ip(host));
         }
         slots.end(ip(1), at(1));
@@ -429,12 +429,12 @@ mod tests {
     #[test]
     fn a_client_keeps_its_slot_between_two_files() {
         let mut slots = slots();
-        assert_eq!(slots.ask(ip(1), Ticket::made_up(1), &LIMITS, at(0)), Admitted::Yes);
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(2), &LIMITS, at(0)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &LIMITS, at(0)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &LIMITS, at(0)), Admitted::Yes);
         slots.begin(ip(1));
         slots.end(ip(1), at(10));
-        assert_eq!(slots.ask(ip(3), Ticket::made_up(3), &LIMITS, at(20)), Admitted::Waiting);
-        assert_eq!(slots.ask(ip(1), Ticket::made_up(4), &LIMITS, at(59_000)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &LIMITS, at(20)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(1), Ticket::made_up(4), &LIMITS, at(59_000)), Admitted::Yes);
         assert_eq!(slots.used_here(), 2);
     }
 
@@ -442,43 +442,43 @@ mod tests {
     fn a_running_transfer_keeps_the_slot_beyond_the_hold() {
         let mut slots = slots();
         for host in 1..=2 {
-            assert_eq!(slots.ask(ip(host), Ticket::made_up(0), &LIMITS, at(0)), Admitted::Yes);
+            assert_eq!(slots.admit(ip(host), Ticket::made_up(0), &LIMITS, at(0)), Admitted::Yes);
             slots.begin(ip(host));
         }
         let long_after = 600_000;
         assert_eq!(
-            slots.ask(ip(3), Ticket::made_up(3), &LIMITS, at(long_after)),
+            slots.admit(ip(3), Ticket::made_up(3), &LIMITS, at(long_after)),
             Admitted::Waiting
         );
         assert_eq!(slots.poll_granted(at(long_after)), None);
         slots.end(ip(2), at(long_after));
         // A client that flashed for ten minutes may still fetch its next file.
         assert_eq!(
-            slots.ask(ip(2), Ticket::made_up(4), &LIMITS, at(long_after + 1)),
+            slots.admit(ip(2), Ticket::made_up(4), &LIMITS, at(long_after + 1)),
             Admitted::Yes
         );
         let hold_over = at(long_after + 60_001);
-        assert_eq!(slots.ask(ip(3), Ticket::made_up(5), &LIMITS, hold_over), Admitted::Yes);
+        assert_eq!(slots.admit(ip(3), Ticket::made_up(5), &LIMITS, hold_over), Admitted::Yes);
     }
 
     #[test]
     fn both_spellings_of_an_address_are_one_client() {
         let mut slots = slots();
         let one = SlotLimits { clients_max: 1, ..LIMITS };
-        assert_eq!(slots.ask(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
         let mapped = "::ffff:10.0.0.1".parse().unwrap();
-        assert_eq!(slots.ask(mapped, Ticket::made_up(2), &one, at(0)), Admitted::Yes);
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(3), &one, at(0)), Admitted::Waiting);
+        assert_eq!(slots.admit(mapped, Ticket::made_up(2), &one, at(0)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(3), &one, at(0)), Admitted::Waiting);
     }
 
     #[test]
     fn who_waits_is_served_when_a_hold_ends_and_told_when_none_does() {
         let mut slots = slots();
         let limits = SlotLimits { hold: Duration::from_secs(2), ..LIMITS };
-        assert_eq!(slots.ask(ip(1), Ticket::made_up(1), &limits, at(0)), Admitted::Yes);
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(2), &limits, at(1_000)), Admitted::Yes);
-        assert_eq!(slots.ask(ip(3), Ticket::made_up(3), &limits, at(1_200)), Admitted::Waiting);
-        assert_eq!(slots.ask(ip(4), Ticket::made_up(4), &limits, at(1_300)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &limits, at(0)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &limits, at(1_000)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &limits, at(1_200)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(4), Ticket::made_up(4), &limits, at(1_300)), Admitted::Waiting);
         assert_eq!(slots.poll_granted(at(1_300)), None);
         assert_eq!(slots.poll_timeout(), Some(at(1_310)));
         assert_eq!(slots.poll_granted(at(2_000)), Some(Ticket::made_up(3)));
@@ -492,11 +492,11 @@ mod tests {
     fn asking_again_keeps_one_place() {
         let mut slots = slots();
         let one = SlotLimits { clients_max: 1, ..LIMITS };
-        assert_eq!(slots.ask(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(2), &one, at(0)), Admitted::Waiting);
-        assert_eq!(slots.ask(ip(3), Ticket::made_up(3), &one, at(0)), Admitted::Waiting);
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(4), &one, at(1_000)), Admitted::Waiting);
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(4), &one, at(1_100)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &one, at(0)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &one, at(0)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(4), &one, at(1_000)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(4), &one, at(1_100)), Admitted::Waiting);
         assert_eq!(slots.waiting(), 2);
         assert_eq!(slots.poll_timeout(), Some(Instant::START));
         assert_eq!(slots.poll_expired(at(1_100)), Some(Ticket::made_up(2)));
@@ -510,9 +510,9 @@ mod tests {
     fn a_newcomer_does_not_overtake_those_who_wait() {
         let mut slots = slots();
         let one = SlotLimits { clients_max: 1, ..LIMITS };
-        assert_eq!(slots.ask(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(2), &one, at(59_000)), Admitted::Waiting);
-        assert_eq!(slots.ask(ip(3), Ticket::made_up(3), &one, at(60_000)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &one, at(59_000)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &one, at(60_000)), Admitted::Waiting);
         assert_eq!(slots.poll_granted(at(60_000)), Some(Ticket::made_up(2)));
     }
 
@@ -521,24 +521,24 @@ mod tests {
         for overflow in [Overflow::Refuse, Overflow::Drop] {
             let mut slots = slots();
             let limits = SlotLimits { clients_max: 1, overflow, ..LIMITS };
-            assert_eq!(slots.ask(ip(1), Ticket::made_up(1), &limits, at(0)), Admitted::Yes);
+            assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &limits, at(0)), Admitted::Yes);
             assert_eq!(
-                slots.ask(ip(2), Ticket::made_up(2), &limits, at(0)),
+                slots.admit(ip(2), Ticket::made_up(2), &limits, at(0)),
                 Admitted::No(overflow)
             );
         }
         let mut slots = slots();
         for host in 0..2 + QUEUE_MAX as u32 {
             assert_ne!(
-                slots.ask(ip(host), Ticket::made_up(host.into()), &LIMITS, at(0)),
+                slots.admit(ip(host), Ticket::made_up(host.into()), &LIMITS, at(0)),
                 Admitted::No(Overflow::Queue)
             );
         }
         let no = Admitted::No(Overflow::Queue);
-        assert_eq!(slots.ask(ip(1 << 20), Ticket::made_up(1 << 20), &LIMITS, at(0)), no);
+        assert_eq!(slots.admit(ip(1 << 20), Ticket::made_up(1 << 20), &LIMITS, at(0)), no);
         slots.cancel(Ticket::made_up(77));
         assert_eq!(
-            slots.ask(ip(1 << 20), Ticket::made_up(1 << 20), &LIMITS, at(0)),
+            slots.admit(ip(1 << 20), Ticket::made_up(1 << 20), &LIMITS, at(0)),
             Admitted::Waiting
         );
     }
@@ -550,20 +550,20 @@ mod tests {
         slots.begin(ip(9));
         for host in 1..=3 {
             let limits = SlotLimits { clients_max: 3, ..LIMITS };
-            assert_eq!(slots.ask(ip(host), Ticket::made_up(0), &limits, at(0)), Admitted::Yes);
+            assert_eq!(slots.admit(ip(host), Ticket::made_up(0), &limits, at(0)), Admitted::Yes);
             slots.begin(ip(host));
         }
         slots.end(ip(9), at(1));
         let one = SlotLimits { clients_max: 1, ..LIMITS };
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(2), &one, at(5)), Admitted::Yes);
-        assert_eq!(slots.ask(ip(4), Ticket::made_up(4), &one, at(5)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &one, at(5)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(4), Ticket::made_up(4), &one, at(5)), Admitted::Waiting);
         assert_eq!(slots.used_here(), 3);
         assert_eq!(slots.poll_granted(at(5)), None);
         slots.adopt(&unlimited);
         assert_eq!(slots.poll_granted(at(5)), Some(Ticket::made_up(4)));
         assert_eq!((slots.used_here(), slots.shared.used.load(Relaxed)), (0, 0));
         slots.end(ip(2), at(6));
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(5), &LIMITS, at(7)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(5), &LIMITS, at(7)), Admitted::Yes);
         assert_eq!(slots.used_here(), 1);
     }
 
@@ -571,13 +571,13 @@ mod tests {
     fn a_client_whose_file_came_late_has_a_slot_again() {
         let mut slots = slots();
         let one = SlotLimits { clients_max: 1, hold: Duration::ZERO, ..LIMITS };
-        assert_eq!(slots.ask(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
-        assert_eq!(slots.ask(ip(2), Ticket::made_up(2), &one, at(999)), Admitted::Waiting);
+        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &one, at(999)), Admitted::Waiting);
         assert_eq!(slots.poll_granted(at(1_000)), Some(Ticket::made_up(2)));
         slots.begin(ip(1));
         assert_eq!(slots.used_here(), 2);
         slots.end(ip(1), at(1_000));
-        assert_eq!(slots.ask(ip(3), Ticket::made_up(3), &one, at(2_000)), Admitted::Yes);
+        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &one, at(2_000)), Admitted::Yes);
         assert_eq!(slots.used_here(), 1);
     }
 
@@ -592,11 +592,11 @@ mod tests {
             ..LIMITS
         };
         for host in 0..30 {
-            let _ = workers[0].ask(ip(host), Ticket::made_up(host.into()), &limits, at(0));
+            let _ = workers[0].admit(ip(host), Ticket::made_up(host.into()), &limits, at(0));
         }
         assert_eq!((workers[0].used_here(), workers[0].waiting()), (10, 20));
         for host in 100..130 {
-            let _ = workers[1].ask(ip(host), Ticket::made_up(host.into()), &limits, at(500));
+            let _ = workers[1].admit(ip(host), Ticket::made_up(host.into()), &limits, at(500));
         }
         assert_eq!((workers[1].used_here(), workers[1].waiting()), (0, 30));
         // Ten holds end at once. The first worker asks first, and leaves half to the other.
@@ -621,8 +621,12 @@ mod tests {
                         let mut slots = Slots::new(worker, shared);
                         for host in 0..1_000 {
                             let client = ip(host * 4 + worker as u32);
-                            let _ =
-                                slots.ask(client, Ticket::made_up(0), &limits, at(u64::from(host)));
+                            let _ = slots.admit(
+                                client,
+                                Ticket::made_up(0),
+                                &limits,
+                                at(u64::from(host)),
+                            );
                         }
                         slots.used_here()
                     })
@@ -639,7 +643,7 @@ mod tests {
         let limits = SlotLimits { clients_max: 100_000, ..LIMITS };
         for host in 0..100_000 {
             let now = Instant::from_micros(u64::from(host) * 100);
-            assert_eq!(slots.ask(ip(host), Ticket::made_up(0), &limits, now), Admitted::Yes);
+            assert_eq!(slots.admit(ip(host), Ticket::made_up(0), &limits, now), Admitted::Yes);
             slots.begin(ip(host));
             slots.end(ip(host), now);
         }

@@ -26,8 +26,12 @@ impl ObservedAction {
     /// Reads the decision off a request to the threads that wait.
     pub fn of(request: &StoreRequest) -> ObservedAction {
         match request {
-            StoreRequest::Open { entry, .. } => ObservedAction::Serves(entry.root.0, entry.path.to_string()),
-            StoreRequest::Vault { request, .. } => ObservedAction::AsksVault(request.item.to_string()),
+            StoreRequest::Open { entry, .. } => {
+                ObservedAction::Serves(entry.root.0, entry.path.to_string())
+            }
+            StoreRequest::Vault { request, .. } => {
+                ObservedAction::AsksVault(request.item.to_string())
+            }
             StoreRequest::Upload { directory, op: PartOp::Find { name }, .. } => {
                 ObservedAction::Stores(*directory, name.to_string())
             }

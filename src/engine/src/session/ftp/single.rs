@@ -9,7 +9,13 @@ use crate::session::single::ObservedAction;
 use wire::time::Duration;
 
 /// Returns what the engine does for a command of a phone at which `user` is logged in.
-pub fn observe(snapshot: &Snapshot, client: IpAddr, user: &str, command: &str, path: &[u8]) -> ObservedAction {
+pub fn observe(
+    snapshot: &Snapshot,
+    client: IpAddr,
+    user: &str,
+    command: &str,
+    path: &[u8],
+) -> ObservedAction {
     let mut policy = (*snapshot.policy).clone();
     // A complete upload is stored at once.
     policy.ftp.limits.commit_delay = Duration::ZERO;

@@ -103,7 +103,7 @@ impl Session {
         }
         let Some(ticket) = self.question(cx.id) else { return };
         let limits = &cx.snapshot.policy.slots;
-        let admitted = cx.admission.slots.ask(client, ticket, limits, cx.now);
+        let admitted = cx.admission.slots.admit(client, ticket, limits, cx.now);
         if admitted == Admitted::Waiting {
             return cx.counters.queue_entered.up();
         }

@@ -167,7 +167,7 @@ impl Connection {
         }
         let limits = &cx.snapshot.policy.slots;
         let ticket = cx.ticket(&mut self.questions);
-        match cx.admission.slots.ask(self.peer.ip(), ticket, limits, cx.now) {
+        match cx.admission.slots.admit(self.peer.ip(), ticket, limits, cx.now) {
             Admitted::Yes => self.perform(operation, cx),
             Admitted::Waiting => {
                 cx.counters.queue_entered.up();

@@ -227,7 +227,7 @@ impl Engine {
     fn ask_for_slot(&mut self, id: TransferId, turn: &mut TurnContext<'_>) -> Option<Admitted> {
         let client = self.transfers.open(id)?.peer.ip();
         let limits = &turn.snapshot.policy.slots;
-        let admitted = turn.admission.slots.ask(client, ticket(id), limits, turn.now);
+        let admitted = turn.admission.slots.admit(client, ticket(id), limits, turn.now);
         match admitted {
             Admitted::Yes => self.begin(id, turn),
             Admitted::Waiting => {}

@@ -196,7 +196,12 @@ fn files(dice: &mut Dice, settings: &Settings) -> Arc<Catalog> {
 }
 
 /// Returns the server's decisions about a request to read, to store and to delete.
-fn served(snapshot: &Snapshot, protocol: Protocol, client: IpAddr, name: &str) -> [ObservedAction; 3] {
+fn served(
+    snapshot: &Snapshot,
+    protocol: Protocol,
+    client: IpAddr,
+    name: &str,
+) -> [ObservedAction; 3] {
     let bytes = name.as_bytes();
     match protocol {
         Protocol::Tftp => [
@@ -257,7 +262,9 @@ fn tells_write(told: &ListenerExplained, seen: &ObservedAction, settings: &Setti
             let dir = settings.upload_dir(*directory).unwrap().display().to_string();
             put.contains(&dir) && (put.contains(&format!(" as {name},")) || !put.contains(" as "))
         }
-        (ObservedAction::Stores(..), "quarantine") | (ObservedAction::AsksVault(_), "vault") => true,
+        (ObservedAction::Stores(..), "quarantine") | (ObservedAction::AsksVault(_), "vault") => {
+            true
+        }
         (ObservedAction::Refuses, "vault") => {
             told.listener.starts_with("FTP") && (told.served.is_none() || tells_other(told))
         }

@@ -302,7 +302,7 @@ fn main() -> ExitCode {
         Command::Reload { config } => command::reload(config.as_deref()),
         Command::Drain { config } => command::drain(config.as_deref()),
         Command::Explain { name, from, protocol, listener, disk, json, config } => {
-            let question = Question { asked: &name, client: from, protocol, listener };
+            let question = Question { name: &name, client: from, protocol, listener };
             command::explain(&question, config.as_deref(), disk, json)
         }
         Command::Certificate { command, json, listener, config } => {

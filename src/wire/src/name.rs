@@ -74,14 +74,14 @@ impl FileName {
     ///
     /// # Errors
     /// [`BadName`] says what in the name leads out of the root or cannot be a file.
-    pub fn parse(asked: &[u8]) -> Result<FileName, BadName> {
+    pub fn parse(requested: &[u8]) -> Result<FileName, BadName> {
         let mut name = FileName {
             bytes_used: 0,
             bytes: [0; NAME_BYTES_MAX],
             upper: [0; NAME_BYTES_MAX.div_ceil(WORD_BITS)],
         };
         let mut names_directory = false;
-        for part in asked.split(|&byte| byte == b'/' || byte == b'\\') {
+        for part in requested.split(|&byte| byte == b'/' || byte == b'\\') {
             names_directory = part.is_empty() || part == b".";
             if !names_directory {
                 check_part(part)?;
@@ -120,8 +120,9 @@ impl FileName {
     pub fn is_spelled(&self, path: &[u8]) -> bool {
         path.len() == self.as_bytes().len()
             && path.iter().zip(self.as_bytes()).enumerate().all(|(at, (there, folded))| {
-                let asked = if self.is_upper(at) { folded.to_ascii_uppercase() } else { *folded };
-                asked == *there
+                let requested =
+                    if self.is_upper(at) { folded.to_ascii_uppercase() } else { *folded };
+                requested == *there
             })
     }
 
@@ -141,9 +142,9 @@ impl FileName {
         };
         let end = start + part.len();
         let Some(room) = self.bytes.get_mut(start..end) else { return Err(BadName::TooLong) };
-        for (at, (byte, asked)) in (start..).zip(room.iter_mut().zip(part)) {
-            *byte = asked.to_ascii_lowercase();
-            self.upper[at / WORD_BITS] |= u64::from(*byte != *asked) << (at % WORD_BITS);
+        for (at, (byte, requested)) in (start..).zip(room.iter_mut().zip(part)) {
+            *byte = requested.to_ascii_lowercase();
+            self.upper[at / WORD_BITS] |= u64::from(*byte != *requested) << (at % WORD_BITS);
         }
         if start > 0 {
             self.bytes[start - 1] = b'/';
@@ -292,17 +293,17 @@ pub fn check(bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    fn folded(asked: &str) -> String {
-        FileName::parse(asked.as_bytes()).unwrap().to_string()
+    fn folded(requested: &str) -> String {
+        FileName::parse(requested.as_bytes()).unwrap().to_string()
     }
 
-    fn refused(asked: &[u8]) -> BadName {
-        FileName::parse(asked).unwrap_err()
+    fn refused(requested: &[u8]) -> BadName {
+        FileName::parse(requested).unwrap_err()
     }
 
     #[test]
     fn every_spelling_of_a_name_folds_to_one() {
-        for asked in [
+        for requested in [
             "46xxupgrade.scr",
             "46xxUPGRADE.SCR",
             "/46xxupgrade.scr",
@@ -311,8 +312,8 @@ mod tests {
             "\\46xxUpgrade.scr",
             ".\\.//46xxupgrade.scr",
         ] {
-            assert_eq!(folded(asked), "46xxupgrade.scr", "{asked}");
-            check(asked.as_bytes());
+            assert_eq!(folded(requested), "46xxupgrade.scr", "{requested}");
+            check(requested.as_bytes());
         }
         assert_eq!(folded("Communicator\\Ringlist.xml"), "communicator/ringlist.xml");
         assert_eq!(folded("a//b/./c"), "a/b/c");

@@ -280,8 +280,8 @@ mod tests {
                 assert!(index.insert(b"ringlist.xml", entry(path)).is_none());
                 assert!(index.insert(b"ringlist.xml", entry(path)).is_some(), "the same path");
             }
-            let found = |index: &Index, asked: &str| {
-                let name = FileName::parse(asked.as_bytes()).unwrap();
+            let found = |index: &Index, requested: &str| {
+                let name = FileName::parse(requested.as_bytes()).unwrap();
                 index.find(&name).map(|entry| entry.path.to_string())
             };
             for path in spellings {

@@ -29,7 +29,7 @@ pub enum Act {
         at: TreePath,
         /// The path as the client wrote it. Names are listed in such a form that the client can ask
         /// for them (RFC 1123, 4.1.2.7).
-        asked: Box<str>,
+        requested: Box<str>,
         /// The form of the lines.
         form: Form,
     },

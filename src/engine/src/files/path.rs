@@ -39,17 +39,17 @@ impl TreePath {
     ///
     /// # Errors
     /// [`BadPath`] says what is wrong with it.
-    pub fn parse(cwd: &TreePath, asked: &[u8]) -> Result<TreePath, BadPath> {
-        if asked.len() > PATH_BYTES_MAX {
+    pub fn parse(cwd: &TreePath, requested: &[u8]) -> Result<TreePath, BadPath> {
+        if requested.len() > PATH_BYTES_MAX {
             return Err(BadPath::TooLong);
         }
-        let asked = std::str::from_utf8(asked).map_err(|_| BadPath::NotUtf8)?;
-        if asked.contains(char::is_control) {
+        let requested = std::str::from_utf8(requested).map_err(|_| BadPath::NotUtf8)?;
+        if requested.contains(char::is_control) {
             return Err(BadPath::Control);
         }
-        let from = if asked.starts_with(['/', '\\']) { "" } else { &*cwd.text };
+        let from = if requested.starts_with(['/', '\\']) { "" } else { &*cwd.text };
         let mut parts: Vec<&str> = from.split('/').filter(|part| !part.is_empty()).collect();
-        for part in asked.split(['/', '\\']) {
+        for part in requested.split(['/', '\\']) {
             match part {
                 "" | "." => {}
                 ".." => drop(parts.pop().ok_or(BadPath::AboveTop)?),
@@ -156,9 +156,9 @@ mod tests {
         TreePath::parse(&TreePath::default(), path.as_bytes()).unwrap()
     }
 
-    fn from(cwd: &str, asked: &[u8]) -> Result<String, BadPath> {
-        check(asked);
-        TreePath::parse(&at(cwd), asked).map(|path| path.to_string())
+    fn from(cwd: &str, requested: &[u8]) -> Result<String, BadPath> {
+        check(requested);
+        TreePath::parse(&at(cwd), requested).map(|path| path.to_string())
     }
 
     fn ok(path: &str) -> Result<String, BadPath> {

@@ -99,13 +99,14 @@ impl Tree {
     }
 
     fn find_by(&self, path: &TreePath, same: impl Fn(&str, &str) -> bool) -> Place<'_> {
-        let asked: Vec<&str> = path.parts().collect();
+        let requested: Vec<&str> = path.parts().collect();
         let mut members = Vec::new();
         for area in &self.areas {
             let parts: Vec<&str> = area.name.split('/').collect();
-            let agrees = parts.iter().zip(&asked).all(|(part, asked)| same(part, asked));
-            match parts.get(asked.len()) {
-                None if agrees => return Place::In(area, asked[parts.len()..].join("/")),
+            let agrees =
+                parts.iter().zip(&requested).all(|(part, requested)| same(part, requested));
+            match parts.get(requested.len()) {
+                None if agrees => return Place::In(area, requested[parts.len()..].join("/")),
                 Some(next) if agrees && !members.contains(next) => members.push(*next),
                 Some(_) | None => {}
             }

@@ -121,7 +121,7 @@ struct Resolver<'a, 'r, T> {
 
 /// A requested name, and what the remap rows make of it.
 struct Names<'n> {
-    asked: &'n FileName,
+    requested: &'n FileName,
     renamed: Result<Cow<'n, FileName>, Unroutable>,
 }
 
@@ -206,10 +206,10 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         self.redirect(MatchOn::Name, name.spelling().as_bytes())
     }
 
-    fn redirect(&mut self, on: MatchOn, asked: &[u8]) -> Option<Action<'a>> {
+    fn redirect(&mut self, on: MatchOn, requested: &[u8]) -> Option<Action<'a>> {
         let writes = self.request.operation != Operation::Read;
         let routes = &self.policy.routes;
-        let to = routes.redirect(on, asked, (self.client, writes), self.trace)?;
+        let to = routes.redirect(on, requested, (self.client, writes), self.trace)?;
         if to.location.len() > LOCATION_BYTES_MAX {
             let why = NameError::Name(BadName::TooLong);
             return Some(Action::Refuse(Denial::Name(why)));
@@ -257,17 +257,17 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
     }
 
     /// Returns the file that keeps a client off the access list from asking again and again.
-    fn override_file(&mut self, asked: &FileName, list: &'a str) -> Action<'a> {
+    fn override_file(&mut self, requested: &FileName, list: &'a str) -> Action<'a> {
         let denied = Action::Refuse(Denial::AccessList(list));
         if self.request.operation != Operation::Read {
             return denied;
         }
-        let Some(name) = vendor::override_for(asked) else { return denied };
+        let Some(name) = vendor::override_for(requested) else { return denied };
         let entry = self.catalog.find(self.request.resource.stack(self.policy), &name);
         self.trace.step(|| Step::Override { name: &name, found: entry.is_some() });
         match entry {
             // A client that may not ask at all is not asked for a password.
-            Some(entry) if self.protection([asked, &name], location(Some(entry))).is_some() => {
+            Some(entry) if self.protection([requested, &name], location(Some(entry))).is_some() => {
                 denied
             }
             Some(entry) => Action::ServeOverride(entry),
@@ -275,14 +275,14 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
     }
 
-    fn read(&mut self, asked: &FileName) -> Action<'a> {
+    fn read(&mut self, requested: &FileName) -> Action<'a> {
         if let Resource::Http { .. } = self.request.resource
-            && let Some(ca) = self.policy.http.ca.as_ref().filter(|ca| ca.is_named(asked))
+            && let Some(ca) = self.policy.http.ca.as_ref().filter(|ca| ca.is_named(requested))
         {
             self.trace.step(|| Step::CaCertificate);
             return Action::ServeCa(ca);
         }
-        let names = self.rename(asked);
+        let names = self.rename(requested);
         if let Some(owner) = self.vault_owner(&names) {
             return self.read_vault(owner, &names);
         }
@@ -291,7 +291,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             Err(why) => return self.refuse_remapped(why, Denial::Remap(why)),
         };
         let found = self.find(&name);
-        if let Some(row) = self.protection([asked, &name], location(found)) {
+        if let Some(row) = self.protection([requested, &name], location(found)) {
             return Action::NeedsCredentials { row };
         }
         match found {
@@ -330,8 +330,8 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
 
     /// Returns the `[[protect]]` row that covers a user's data.
     fn vault_protection(&mut self, names: &Names<'_>, file: Option<&Arc<Entry>>) -> Option<usize> {
-        let renamed = names.renamed.as_deref().unwrap_or(names.asked);
-        self.protection([names.asked, renamed], location(file))
+        let renamed = names.renamed.as_deref().unwrap_or(names.requested);
+        self.protection([names.requested, renamed], location(file))
     }
 
     /// Returns whether the vault asks for passwords of its own. A request carries only one
@@ -367,8 +367,8 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
     }
 
-    fn write(&mut self, asked: &FileName, append: bool) -> Action<'a> {
-        let names = self.rename(asked);
+    fn write(&mut self, requested: &FileName, append: bool) -> Action<'a> {
+        let names = self.rename(requested);
         if let Some(owner) = self.vault_owner(&names) {
             return match self.request.resource {
                 Resource::Http { .. } => self.change_vault(owner, &names),
@@ -387,9 +387,9 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             Ok(name) => name,
             Err(why) => return self.refuse_remapped(why, Denial::RemapOfUpload(why)),
         };
-        let rule = self.policy.uploads.find(asked, &name, self.client);
+        let rule = self.policy.uploads.find(requested, &name, self.client);
         let location = rule.map_or(Location::Unknown, |rule| Location::Directory(rule.directory));
-        if let Some(row) = self.protection([asked, &name], location) {
+        if let Some(row) = self.protection([requested, &name], location) {
             return Action::NeedsCredentials { row };
         }
         if let Some(rule) = rule {
@@ -417,8 +417,8 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
     }
 
-    fn delete(&mut self, asked: &FileName) -> Action<'a> {
-        let names = self.rename(asked);
+    fn delete(&mut self, requested: &FileName) -> Action<'a> {
+        let names = self.rename(requested);
         match (self.vault_owner(&names), self.request.resource) {
             (Some(owner), Resource::Http { .. }) => return self.change_vault(owner, &names),
             (Some(_), Resource::Ftp { .. } | Resource::Tftp { .. }) => {
@@ -430,22 +430,22 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             Ok(name) => name,
             Err(why) => return self.refuse_remapped(why, Denial::RemapOfUpload(why)),
         };
-        let Some(rule) = self.policy.uploads.find(asked, &name, self.client) else {
+        let Some(rule) = self.policy.uploads.find(requested, &name, self.client) else {
             return Action::Refuse(Denial::NotDeletable);
         };
         if !rule.delete || std::str::from_utf8(name.as_bytes()).is_err() {
             return Action::Refuse(Denial::NotDeletable);
         }
         let location = Location::Directory(rule.directory);
-        if let Some(row) = self.protection([asked, &name], location) {
+        if let Some(row) = self.protection([requested, &name], location) {
             return Action::NeedsCredentials { row };
         }
         self.trace.step(|| Step::UploadRule { rule, name: &name });
         Action::Delete { rule, name: Box::new(name.into_owned()) }
     }
 
-    fn rename<'n>(&mut self, asked: &'n FileName) -> Names<'n> {
-        Names { asked, renamed: self.policy.routes.rename(asked, self.client, self.trace) }
+    fn rename<'n>(&mut self, requested: &'n FileName) -> Names<'n> {
+        Names { requested, renamed: self.policy.routes.rename(requested, self.client, self.trace) }
     }
 
     fn refuse_remapped(&mut self, why: Unroutable, denial: Denial<'a>) -> Action<'a> {
@@ -467,7 +467,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             family.map(VaultOwner::LoggedIn)
         };
         let renamed = || names.renamed.as_deref().ok().and_then(of);
-        let owner = of(names.asked).or_else(renamed)?;
+        let owner = of(names.requested).or_else(renamed)?;
         self.trace.step(|| Step::Vault { owner: &owner });
         Some(owner)
     }

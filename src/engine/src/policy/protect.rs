@@ -245,8 +245,8 @@ mod tests {
         };
         let root = Protection { roots: vec![RootId(3)], directories: vec![7], ..secret_roots() };
         let rows = Protections(vec![secret, root]);
-        let find = |asked: &str, renamed: &str, root: Option<u16>, protocol, client: &str| {
-            let names = [&name(asked), &name(renamed)];
+        let find = |requested: &str, renamed: &str, root: Option<u16>, protocol, client: &str| {
+            let names = [&name(requested), &name(renamed)];
             let location = root.map_or(Location::Unknown, |root| Location::Root(RootId(root)));
             rows.find(names, location, protocol, client.parse().unwrap())
         };

@@ -173,15 +173,15 @@ impl Redirect {
     /// Returns where a client that asks for this is sent, or `None` if the row does not match or
     /// would send it to the same place. Allocates only if it matches.
     #[must_use]
-    pub fn apply(&self, asked: &[u8], client: IpAddr) -> Option<Redirection> {
-        if !self.matcher.is_match(asked) {
+    pub fn apply(&self, requested: &[u8], client: IpAddr) -> Option<Redirection> {
+        if !self.matcher.is_match(requested) {
             return None;
         }
-        let groups = self.matcher.captures(asked)?;
+        let groups = self.matcher.captures(requested)?;
         let mut location = Vec::new();
         self.template.expand(&groups, client, &mut location, |bytes| encode(bytes, self.on));
         let location = within_host(location);
-        let itself = [b"/", &*encode(asked, self.on)].concat();
+        let itself = [b"/", &*encode(requested, self.on)].concat();
         if location == itself {
             return None;
         }
@@ -278,11 +278,11 @@ fn within_host(location: Vec<u8>) -> Vec<u8> {
 
 /// What must hold for any row and any request: for unit tests and fuzzing.
 #[doc(hidden)]
-pub fn check(pattern: &str, target: &str, asked: &[u8]) {
+pub fn check(pattern: &str, target: &str, requested: &[u8]) {
     let Ok(mut row) = Redirect::new(pattern, target) else { return };
     for on in [MatchOn::Name, MatchOn::RequestUri] {
         row.on = on;
-        let Some(to) = row.apply(asked, IpAddr::from([10, 1, 2, 3])) else { continue };
+        let Some(to) = row.apply(requested, IpAddr::from([10, 1, 2, 3])) else { continue };
         assert!(to.location.iter().all(u8::is_ascii_graphic), "{:?}", to.location.escape_ascii());
         if target.starts_with('/') {
             assert!(to.location.starts_with(b"/") && !to.location.starts_with(b"//"));
@@ -298,22 +298,24 @@ pub fn check(pattern: &str, target: &str, asked: &[u8]) {
 mod tests {
     use super::*;
 
-    fn to(pattern: &str, target: &str, asked: &[u8]) -> Option<String> {
-        check(pattern, target, asked);
+    fn to(pattern: &str, target: &str, requested: &[u8]) -> Option<String> {
+        check(pattern, target, requested);
         let row = Redirect::new(pattern, target).unwrap();
-        let to = row.apply(asked, IpAddr::from([10, 1, 2, 3]))?;
+        let to = row.apply(requested, IpAddr::from([10, 1, 2, 3]))?;
         Some(String::from_utf8(to.location.into()).unwrap())
     }
 
     #[test]
     fn captures_are_written_so_that_nothing_but_the_path_is_theirs() {
-        let fw = |asked| to("(?s)^fw/(.*)$", "https://cdn.example.com:8443/a/$1", asked).unwrap();
+        let fw = |requested| {
+            to("(?s)^fw/(.*)$", "https://cdn.example.com:8443/a/$1", requested).unwrap()
+        };
         assert_eq!(fw(b"fw/S96x1.BIN"), "https://cdn.example.com:8443/a/S96x1.BIN");
         assert_eq!(
             fw(b"fw/a b%\r\nSet-Cookie: x=1?&#\xff"),
             "https://cdn.example.com:8443/a/a%20b%25%0D%0ASet-Cookie%3A%20x%3D1%3F%26%23%FF"
         );
-        let here = |asked| to("^old(.*)$", "/$1", asked).unwrap();
+        let here = |requested| to("^old(.*)$", "/$1", requested).unwrap();
         assert_eq!(here(b"old//evil.example.com/x"), "/evil.example.com/x");
         assert_eq!(here(b"old\\\\evil"), "/%5C%5Cevil");
         assert_eq!(to("^a$", "/{ip}/b", b"A").unwrap(), "/10.1.2.3/b");

@@ -170,7 +170,7 @@ pub(super) fn never_matches(pattern: &str, on: MatchOn) -> Option<&'static str> 
 
 /// What must hold for any row and any name: for unit tests and fuzzing.
 #[doc(hidden)]
-pub fn check(pattern: &str, replacement: &str, asked: &[u8]) {
+pub fn check(pattern: &str, replacement: &str, requested: &[u8]) {
     let row = match Remap::new(pattern, replacement) {
         Ok(row) => row,
         Err(refused) => {
@@ -178,7 +178,7 @@ pub fn check(pattern: &str, replacement: &str, asked: &[u8]) {
             return;
         }
     };
-    let Ok(name) = FileName::parse(asked) else { return };
+    let Ok(name) = FileName::parse(requested) else { return };
     let client = IpAddr::from([10, 1, 2, 3]);
     if let Some(Ok(becomes)) = row.apply(name.spelling().as_bytes(), client) {
         // It was parsed, so it lies beneath the root.
@@ -190,10 +190,10 @@ pub fn check(pattern: &str, replacement: &str, asked: &[u8]) {
 mod tests {
     use super::*;
 
-    fn becomes(pattern: &str, replacement: &str, asked: &str, client: &str) -> Option<String> {
-        check(pattern, replacement, asked.as_bytes());
+    fn becomes(pattern: &str, replacement: &str, requested: &str, client: &str) -> Option<String> {
+        check(pattern, replacement, requested.as_bytes());
         let row = Remap::new(pattern, replacement).unwrap();
-        let name = FileName::parse(asked.as_bytes()).unwrap();
+        let name = FileName::parse(requested.as_bytes()).unwrap();
         let client: IpAddr = client.parse().unwrap();
         let becomes = row.apply(name.spelling().as_bytes(), client.to_canonical())?;
         Some(becomes.map_or_else(|why| format!("{why:?}"), |name| name.to_string()))
@@ -202,7 +202,8 @@ mod tests {
     #[test]
     fn the_first_match_is_replaced() {
         let v4 = "10.1.2.3";
-        let to = |pattern, replacement, asked| becomes(pattern, replacement, asked, v4).unwrap();
+        let to =
+            |pattern, replacement, requested| becomes(pattern, replacement, requested, v4).unwrap();
         assert_eq!(
             to("^sep(.*)\\.cnf\\.xml$", "cisco/$1.xml", "SEP0004F2.cnf.xml"),
             "cisco/0004f2.xml"

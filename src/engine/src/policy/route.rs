@@ -77,7 +77,7 @@ impl Routes {
     pub fn redirect(
         &self,
         on: MatchOn,
-        asked: &[u8],
+        requested: &[u8],
         (client, writes): (IpAddr, bool),
         trace: &mut impl Trace,
     ) -> Option<Redirection> {
@@ -90,7 +90,7 @@ impl Routes {
                 trace.step(|| Step::RedirectOfReads { row });
                 continue;
             }
-            match redirect.apply(asked, client) {
+            match redirect.apply(requested, client) {
                 Some(to) => {
                     trace.step(|| Step::Redirected { row, to: &to });
                     return Some(to);
@@ -222,8 +222,8 @@ mod tests {
     #[test]
     fn without_rows_nothing_changes_and_nothing_is_allocated() {
         let routes = Routes::default();
-        let asked = name("A");
-        let renamed = routes.rename(&asked, ip("10.0.0.1"), &mut NoTrace).unwrap();
+        let requested = name("A");
+        let renamed = routes.rename(&requested, ip("10.0.0.1"), &mut NoTrace).unwrap();
         assert!(matches!(renamed, Cow::Borrowed(found) if *found == name("a")));
         let stack = routes.stack_for(ip("10.0.0.1"), STACK, &mut NoTrace);
         assert!(matches!(stack, Cow::Borrowed(stack) if stack == STACK));
@@ -240,7 +240,7 @@ mod tests {
             ..Routes::default()
         };
         let becomes =
-            |asked, client| *routes.rename(&name(asked), ip(client), &mut NoTrace).unwrap();
+            |requested, client| *routes.rename(&name(requested), ip(client), &mut NoTrace).unwrap();
         assert_eq!(becomes("a", "10.0.0.1"), name("c"));
         assert_eq!(becomes("a", "192.168.0.1"), name("b"));
         assert_eq!(becomes("c", "10.0.0.1"), name("d"));
@@ -250,8 +250,8 @@ mod tests {
     fn a_row_that_makes_nothing_of_a_name_refuses_it() {
         let remaps = vec![remap("secret", "x", &[], false), remap("^x.*", "", &[], false)];
         let routes = Routes { remaps, ..Routes::default() };
-        let refused = |routes: &Routes, asked| {
-            routes.rename(&name(asked), ip("10.0.0.1"), &mut NoTrace).unwrap_err()
+        let refused = |routes: &Routes, requested| {
+            routes.rename(&name(requested), ip("10.0.0.1"), &mut NoTrace).unwrap_err()
         };
         let why = refused(&routes, "secret.txt");
         assert_eq!(why, Unroutable { row: 2, why: BadName::Empty });

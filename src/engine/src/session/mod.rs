@@ -111,8 +111,8 @@ pub enum Subject {
 impl Subject {
     /// Makes it of a requested name in its own spelling, by which people search.
     #[must_use]
-    pub fn said(asked: &[u8]) -> Subject {
-        Subject::Said(clip(asked, SAID_BYTES_MAX).into())
+    pub fn said(requested: &[u8]) -> Subject {
+        Subject::Said(clip(requested, SAID_BYTES_MAX).into())
     }
 }
 

@@ -234,7 +234,7 @@ enum Way {
     /// Directly: nothing can change them.
     Straight,
     /// In parts that the loader reads.
-    Read { part: Vec<u8>, used: usize, asked: bool },
+    Read { part: Vec<u8>, used: usize, requested: bool },
 }
 
 impl FilePart {
@@ -243,7 +243,7 @@ impl FilePart {
     pub fn new(blob: Arc<Blob>, first: u64, bytes: u64) -> Self {
         let way = match blob.is_mapped() {
             false => Way::Straight,
-            true => Way::Read { part: Vec::new(), used: 0, asked: false },
+            true => Way::Read { part: Vec::new(), used: 0, requested: false },
         };
         FilePart { blob, at: first, end: first + bytes, way }
     }
@@ -286,8 +286,8 @@ impl FilePart {
     pub fn next_read(&mut self, ticket: Ticket) -> Option<StoreRequest> {
         let waits = self.at < self.end && matches!(self.payload(), Payload::None);
         match &mut self.way {
-            Way::Read { part, used, asked: asked @ false } if waits => {
-                *asked = true;
+            Way::Read { part, used, requested: requested @ false } if waits => {
+                *requested = true;
                 *used = 0;
                 let buffer = std::mem::take(part);
                 let bytes = (self.end - self.at).min(PART_BYTES) as usize;
@@ -302,7 +302,7 @@ impl FilePart {
     pub fn handle_refused(&mut self) {
         match &mut self.way {
             Way::Straight => {}
-            Way::Read { asked, .. } => *asked = false,
+            Way::Read { requested, .. } => *requested = false,
         }
     }
 
@@ -312,10 +312,12 @@ impl FilePart {
     /// Why no more of the file can be sent.
     pub fn handle_read(&mut self, result: Result<Vec<u8>, OpenError>) -> Result<(), Failure> {
         let left = self.end - self.at;
-        let Way::Read { part, used, asked: asked @ true } = &mut self.way else { return Ok(()) };
+        let Way::Read { part, used, requested: requested @ true } = &mut self.way else {
+            return Ok(());
+        };
         match result {
             Ok(bytes) if bytes.len() as u64 <= left => {
-                (*part, *used, *asked) = (bytes, 0, false);
+                (*part, *used, *requested) = (bytes, 0, false);
                 Ok(())
             }
             Ok(_) => Err(Failure::FileChanged),

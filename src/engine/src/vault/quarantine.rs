@@ -40,8 +40,8 @@ pub fn quarantine(
     };
     // The end of a long name matters more than its beginning: it has the file's type.
     let room = NAME_BYTES_MAX - name.len();
-    let asked = stranger.name.as_bytes();
-    name.extend(asked[asked.len().saturating_sub(room)..].iter().copied().map(plain));
+    let requested = stranger.name.as_bytes();
+    name.extend(requested[requested.len().saturating_sub(room)..].iter().copied().map(plain));
     Some(Upload {
         directory,
         name: FileName::parse(name.as_bytes()).ok()?,
@@ -63,10 +63,10 @@ mod tests {
         FileName::parse(text.as_bytes()).unwrap()
     }
 
-    fn quarantined(client: &str, asked: &str, serial: u64) -> String {
-        let asked = name(asked);
+    fn quarantined(client: &str, requested: &str, serial: u64) -> String {
+        let requested = name(requested);
         let client = client.parse().unwrap();
-        let stranger = Stranger { client, name: &asked, unix_s: 1_795_237_241, serial };
+        let stranger = Stranger { client, name: &requested, unix_s: 1_795_237_241, serial };
         let upload = quarantine((7, 99), &stranger, b"bytes".to_vec()).unwrap();
         assert_eq!((upload.directory, upload.bytes_max, upload.existing), (7, 99, Existing::Keep));
         upload.name.to_string()
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn a_name_too_long_for_quarantine_keeps_its_end() {
-        let asked = format!("{}/{}.log", "d".repeat(120), "x".repeat(130));
+        let requested = format!("{}/{}.log", "d".repeat(120), "x".repeat(130));
         let longest = "1111:2222:3333:4444:5555:6666:7777:8888";
-        let stored = quarantined(longest, &asked, u64::MAX);
+        let stored = quarantined(longest, &requested, u64::MAX);
         assert_eq!(stored.len(), NAME_BYTES_MAX);
         assert!(stored.ends_with("xxx.log") && stored.contains("_xxx"));
     }

@@ -80,11 +80,11 @@ impl Rules {
     /// Returns the row that allows this client to store this name. A row may match the requested
     /// name or the name after the remap rows. `client` is canonical.
     #[must_use]
-    pub fn find(&self, asked: &FileName, renamed: &FileName, client: IpAddr) -> Option<&Rule> {
+    pub fn find(&self, requested: &FileName, renamed: &FileName, client: IpAddr) -> Option<&Rule> {
         self.0.iter().find(|rule| {
             is_for(&rule.from, client)
                 && (rule.matcher.is_match(renamed.as_bytes())
-                    || rule.matcher.is_match(asked.as_bytes()))
+                    || rule.matcher.is_match(requested.as_bytes()))
         })
     }
 

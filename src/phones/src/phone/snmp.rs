@@ -85,7 +85,7 @@ impl Agent {
             return None;
         }
         let held: Vec<Varbind<'_>> =
-            get.varbinds.iter().map(|asked| self.look(asked.oid)).collect();
+            get.varbinds.iter().map(|requested| self.look(requested.oid)).collect();
         let missing = held.iter().position(|varbind| !varbind.is_there());
         let answer = match (get.version, missing) {
             (Version::V1, Some(place)) => refuse(&get, Status::NO_SUCH_NAME, place as u32 + 1),

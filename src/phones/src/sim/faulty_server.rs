@@ -72,11 +72,11 @@ impl FaultyServer {
             self.out.push_back(Datagram { port, peer, bytes: error.as_bytes().into() });
             return;
         };
-        let asked = request.options;
+        let requested = request.options;
         let granted = Options {
-            blksize: asked.blksize.map(|value| value.clamp(8, 1_428)),
-            windowsize: asked.windowsize.map(|value| value.clamp(1, 16)),
-            tsize: asked.tsize.map(|_| file.len() as u64),
+            blksize: requested.blksize.map(|value| value.clamp(8, 1_428)),
+            windowsize: requested.windowsize.map(|value| value.clamp(1, 16)),
+            tsize: requested.tsize.map(|_| file.len() as u64),
             ..Options::default()
         };
         let option_ack = (!granted.is_empty()).then(|| Control::option_ack(&granted));

@@ -151,7 +151,7 @@ pub fn explain(question: &Question<'_>, config: Option<&Path>, disk: bool, json:
                 true => {
                     let lines: Vec<_> = explained.text.lines().collect();
                     let json = serde_json::json!({
-                        "name": question.asked, "from": question.client, "answered_by": by,
+                        "name": question.name, "from": question.client, "answered_by": by,
                         "pid": pid, "served": explained.served, "steps": lines,
                         "listeners": explained.listeners,
                     });

@@ -188,7 +188,7 @@ pub(crate) fn explain(
 ) -> Result<(Explained, u32), Failure> {
     let server = Server::find(config)?;
     let request = Request::Explain {
-        name: question.asked.to_owned(),
+        name: question.name.to_owned(),
         from: question.client,
         protocol: question.protocol.map(|protocol| protocol.name().to_owned()),
         listener: question.listener,

@@ -40,19 +40,19 @@ pub(super) fn judge(
 /// Reports errors and weaknesses in the TLS settings of a listener.
 fn secured(row: &Https, found: &mut Findings, warnings: &mut Vec<String>) {
     let (shown, line) = (row.http.shown(), found.line(&row.http.at));
-    let asked = *row.client_auth.get_ref();
-    if asked != ClientAuth::Off && row.client_ca.is_none() {
+    let requested = *row.client_auth.get_ref();
+    if requested != ClientAuth::Off && row.client_ca.is_none() {
         let text = "`client_auth` asks phones for a certificate, but nothing says who may have \
                     issued it; write client_ca = \"certs/phones-ca.pem\"";
         found.fault(row.client_auth.span(), text);
     }
-    if asked == ClientAuth::Off && (row.client_ca.is_some() || row.client_crl.is_some()) {
+    if requested == ClientAuth::Off && (row.client_ca.is_some() || row.client_crl.is_some()) {
         warnings.push(format!(
             "[[https]] {shown} (line {line}): `client_ca` and `client_crl` do nothing there, for \
              `client_auth` is \"off\""
         ));
     }
-    if let Some(first) = row.client_accept.first().filter(|_| asked == ClientAuth::Off) {
+    if let Some(first) = row.client_accept.first().filter(|_| requested == ClientAuth::Off) {
         let text = "`client_accept` forgives faults of certificates that nobody asks for; write \
                     client_auth = \"optional\" or \"required\", or take the line out";
         found.fault(first.span(), text);

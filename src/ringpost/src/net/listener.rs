@@ -97,10 +97,10 @@ pub(crate) fn bind_udp(
     receive_buffer_bytes: usize,
 ) -> Result<UdpListener, ListenError> {
     let error = |cause| ListenError { protocol: engine::protocol::Protocol::Tftp, address, cause };
-    let asked = Wish { address, shared: false, receive_buffer_bytes };
+    let requested = Wish { address, shared: false, receive_buffer_bytes };
     // With SO_REUSEPORT a second daemon would silently take half of the phones, so the port must be
     // free first.
-    let (probe, _) = bind_one(&asked).map_err(error)?;
+    let (probe, _) = bind_one(&requested).map_err(error)?;
     let address = probe.local_addr().map_err(error)?;
     drop(probe);
     let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
@@ -109,7 +109,7 @@ pub(crate) fn bind_udp(
     let sharers = if sockets::SHARES_PORTS { workers } else { workers.min(1) };
     for worker in 0..sharers {
         let shared = sockets::SHARES_PORTS;
-        let (socket, granted) = bind_one(&Wish { address, shared, ..asked }).map_err(error)?;
+        let (socket, granted) = bind_one(&Wish { address, shared, ..requested }).map_err(error)?;
         if granted < receive_buffer_bytes {
             listener.short_buffer = Some(granted);
         }

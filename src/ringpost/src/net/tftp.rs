@@ -108,15 +108,15 @@ impl Tftp {
         pool: Vec<UdpSocket>,
         registry: &Registry,
     ) -> io::Result<()> {
-        let asked = self.add(listener, registry)?;
+        let requested = self.add(listener, registry)?;
         let pool: io::Result<Vec<PortId>> =
             pool.into_iter().map(|socket| self.add(socket, registry)).collect();
         let pool = pool?;
         self.order.splice(0..0, pool.iter().map(|port| usize::from(port.0)));
-        self.order.push(usize::from(asked.0));
-        let answers = if pool.is_empty() { vec![asked] } else { pool };
+        self.order.push(usize::from(requested.0));
+        let answers = if pool.is_empty() { vec![requested] } else { pool };
         let numbers: Vec<_> = answers.iter().map(|port| (*port, self.number(*port))).collect();
-        self.engine.set_answers(asked, answers);
+        self.engine.set_answers(requested, answers);
         for (port, number) in numbers {
             number.into_iter().for_each(|number| self.engine.set_number(port, number));
         }

@@ -33,7 +33,7 @@ use listeners::{Listener, doors};
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The name that the phone requests.
-    pub asked: &'a str,
+    pub name: &'a str,
     /// The phone.
     pub client: IpAddr,
     /// The protocol; `None` for all that are served.
@@ -105,9 +105,9 @@ fn explain_with(
     }
     for door in &doors {
         let listener = Walk { question, settings, snapshot: &snapshot, disk }.at(door);
-        let (asked, client) = (question.asked.escape_debug(), question.client);
+        let (name, client) = (question.name.escape_debug(), question.client);
         // Writing into a string does not fail.
-        let _ = writeln!(explained.text, "{asked} asked by {client} over {}", listener.listener);
+        let _ = writeln!(explained.text, "{name} asked by {client} over {}", listener.listener);
         for StepExplained { step, text } in &listener.steps {
             let _ = writeln!(explained.text, "  {step:<9} {text}");
         }
@@ -218,7 +218,7 @@ impl Walk<'_> {
         let mut told = Recorder { steps: Vec::new(), disk: self.disk, denied: door.denied() };
         door.preface(self.settings, &mut told);
         let decided = match door.admits_phones(self.settings) {
-            true => self.decide(door.resource(self.question.asked), &mut told),
+            true => self.decide(door.resource(self.question.name), &mut told),
             false => ExplainedDecision {
                 read: "refuse",
                 upload: "refuse",
@@ -392,12 +392,12 @@ mod tests {
     use engine::catalog::{Entry, Root, RootId};
     use std::sync::Arc;
 
-    fn told(asked: &str, client: &str, config: &str) -> Explained {
-        told_at(asked, client, config, None, None)
+    fn told(name: &str, client: &str, config: &str) -> Explained {
+        told_at(name, client, config, None, None)
     }
 
     pub(crate) fn told_at(
-        asked: &str,
+        name: &str,
         client: &str,
         config: &str,
         protocol: Option<Protocol>,
@@ -414,7 +414,7 @@ mod tests {
         let catalog = Arc::new(Catalog { roots: roots.into_iter().map(Arc::new).collect() });
         let listener = listener.map(|address| address.parse().unwrap());
         let client = client.parse().unwrap();
-        let question = Question { asked, client, protocol, listener };
+        let question = Question { name, client, protocol, listener };
         explain_with(&question, &settings, &catalog, None)
     }
 
@@ -502,7 +502,7 @@ mod tests {
 
     #[test]
     fn a_target_is_read_as_http_reads_it() {
-        let at = |asked| told_at(asked, "10.1.2.3", BOTH, None, Some("0.0.0.0:80"));
+        let at = |name| told_at(name, "10.1.2.3", BOTH, None, Some("0.0.0.0:80"));
         assert!(at("/dir/%61.txt?model=9620").served);
         let refused = at("/dir%2fa.txt");
         assert!(refused.text.contains("name      refused: an escape (%) in it"), "{refused:?}");
@@ -518,8 +518,8 @@ mod tests {
                  [[remap]]\npattern = '^polycom/(.*)$'\nreplace = \"$1\""
             )
         };
-        let put = |asked, dir| {
-            let text = told(asked, "10.1.2.3", &row(dir)).text;
+        let put = |name, dir| {
+            let text = told(name, "10.1.2.3", &row(dir)).text;
             let line = text.lines().find_map(|line| line.trim().strip_prefix("put"));
             line.unwrap().trim().to_owned()
         };
@@ -566,8 +566,8 @@ mod tests {
         let config = format!(
             "{BOTH}unknown = \"quarantine\"\n[[upload]]\nname = \"*.log\"\ndir = \"up\"\nmax = 7"
         );
-        let put = |asked, listener| {
-            let text = told_at(asked, "10.1.2.3", &config, None, Some(listener)).text;
+        let put = |name, listener| {
+            let text = told_at(name, "10.1.2.3", &config, None, Some(listener)).text;
             let line = text.lines().find_map(|line| line.trim().strip_prefix("put"));
             line.unwrap().trim().to_owned()
         };

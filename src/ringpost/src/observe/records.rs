@@ -498,7 +498,7 @@ mod tests {
 
     #[test]
     fn a_name_is_told_as_it_was_asked_for_whether_it_is_one_or_not() {
-        let shown = |asked: &[u8]| SubjectName(&Subject::said(asked)).to_string();
+        let shown = |requested: &[u8]| SubjectName(&Subject::said(requested)).to_string();
         assert_eq!(shown(b"SEP0011AA.cnf.xml"), "SEP0011AA.cnf.xml");
         assert_eq!(shown(b".git/config"), ".git/config");
         assert_eq!(shown(b"..\\..\\boot.ini"), "..\\\\..\\\\boot.ini");

@@ -568,8 +568,8 @@ mod tests {
             fs::write(root.path().join(path), path).unwrap();
         }
         let mut scanner = scanner(root.path());
-        let found = |scanner: &Scanner, asked: &str| {
-            let name = FileName::parse(asked.as_bytes()).unwrap();
+        let found = |scanner: &Scanner, requested: &str| {
+            let name = FileName::parse(requested.as_bytes()).unwrap();
             scanner.state.index.find(&name).unwrap().path.to_string()
         };
         for path in ["settings.txt", "SETTINGS.txt", "Settings.txt"] {

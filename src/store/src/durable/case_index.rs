@@ -51,12 +51,14 @@ impl CaseIndex {
         &mut self,
         dir: &Dir,
         path: &Path,
-        (folded, asked): (&str, &str),
+        (folded, requested): (&str, &str),
     ) -> io::Result<String> {
         let first = self.find(dir, path, folded)?;
-        if first.as_ref().is_some_and(|first| first != asked && dir.symlink_metadata(asked).is_ok())
+        if first
+            .as_ref()
+            .is_some_and(|first| first != requested && dir.symlink_metadata(requested).is_ok())
         {
-            return Ok(asked.to_owned());
+            return Ok(requested.to_owned());
         }
         Ok(first.unwrap_or_else(|| folded.to_owned()))
     }

@@ -39,7 +39,7 @@ impl Files {
         &mut self,
         tree: &Tree,
         at: &TreePath,
-        asked: &str,
+        requested: &str,
         form: Form,
     ) -> Result<Vec<u8>, Fault> {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -67,7 +67,7 @@ impl Files {
             pattern.as_ref().is_none_or(|pattern| pattern.is_match(folded.as_bytes()))
         };
         let before = match form {
-            Form::Names => before(asked, itself.is_directory && pattern.is_none()),
+            Form::Names => before(requested, itself.is_directory && pattern.is_none()),
             Form::List | Form::Facts(_) | Form::Itself(_) => String::new(),
         };
         for (name, member) in members.iter().filter(|(name, _)| is_meant(name)) {
@@ -277,12 +277,14 @@ fn may(_: &Dir, _: &str, (): ()) -> bool {
 }
 
 /// Returns the prefix of each name of a listing, so that a client can request the name as it is.
-fn before(asked: &str, is_directory: bool) -> String {
+fn before(requested: &str, is_directory: bool) -> String {
     let slashes = ['/', '\\'];
     match is_directory {
-        true if matches!(asked, "" | ".") => String::new(),
-        true => format!("{}/", asked.trim_end_matches(slashes)),
-        false => asked.rfind(slashes).map_or_else(String::new, |slash| asked[..=slash].to_owned()),
+        true if matches!(requested, "" | ".") => String::new(),
+        true => format!("{}/", requested.trim_end_matches(slashes)),
+        false => requested
+            .rfind(slashes)
+            .map_or_else(String::new, |slash| requested[..=slash].to_owned()),
     }
 }
 

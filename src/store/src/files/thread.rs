@@ -106,7 +106,9 @@ impl Files {
         act: Act,
     ) -> Option<Result<Done, Fault>> {
         Some(match act {
-            Act::List { at, asked, form } => self.list(tree, &at, &asked, form).map(Done::Listed),
+            Act::List { at, requested, form } => {
+                self.list(tree, &at, &requested, form).map(Done::Listed)
+            }
             Act::Look { at } => {
                 self.look(tree, &at).map(|(at, member)| Done::Looked { at, member })
             }

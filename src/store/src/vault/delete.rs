@@ -67,12 +67,12 @@ impl Writer {
         let none = || io::Error::from(io::ErrorKind::NotFound);
         let mut path = self.directories.path(directory).ok_or_else(none)?;
         let spelling = name.spelling();
-        let (folded, asked) = (name.as_bytes(), spelling.as_bytes());
-        let (Ok(name), Ok(asked)) = (str::from_utf8(folded), str::from_utf8(asked)) else {
+        let (folded, requested) = (name.as_bytes(), spelling.as_bytes());
+        let (Ok(name), Ok(requested)) = (str::from_utf8(folded), str::from_utf8(requested)) else {
             return Err(none());
         };
         let mut dir = self.disk.top(&path)?;
-        let mut parts = name.split('/').zip(asked.split('/')).peekable();
+        let mut parts = name.split('/').zip(requested.split('/')).peekable();
         while let Some(part) = parts.next() {
             let spelled = self.case_index.resolve(&dir, &path, part)?;
             if parts.peek().is_none() {

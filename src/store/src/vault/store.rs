@@ -416,7 +416,8 @@ impl Writer {
             return Err(StoreError::Io);
         };
         let (spelling, folded) = (name.spelling(), name.as_bytes());
-        let (Ok(name), Ok(asked)) = (str::from_utf8(folded), str::from_utf8(spelling.as_bytes()))
+        let (Ok(name), Ok(requested)) =
+            (str::from_utf8(folded), str::from_utf8(spelling.as_bytes()))
         else {
             tracing::warn!("{name} cannot be stored: its name is not UTF-8");
             return Err(StoreError::Forbidden);
@@ -424,8 +425,9 @@ impl Writer {
         let mut path = top.clone();
         let mut found = self.disk.top(&top);
         let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
-        let (asked_parents, asked_last) = asked.rsplit_once('/').unwrap_or(("", asked));
-        let parts = parents.split('/').zip(asked_parents.split('/'));
+        let (requested_parents, requested_last) =
+            requested.rsplit_once('/').unwrap_or(("", requested));
+        let parts = parents.split('/').zip(requested_parents.split('/'));
         for part in parts.filter(|(part, _)| !part.is_empty()) {
             found = found.and_then(|dir| {
                 let spelled = self.case_index.resolve(&dir, &path, part)?;
@@ -435,7 +437,7 @@ impl Writer {
             });
         }
         let place = found.and_then(|dir| {
-            let name = self.case_index.resolve(&dir, &path, (last, asked_last))?;
+            let name = self.case_index.resolve(&dir, &path, (last, requested_last))?;
             let seen = Occupant::at(&dir, &name)?;
             let existing = match dir.symlink_metadata(&name) {
                 Ok(meta) => Some(meta),

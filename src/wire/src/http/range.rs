@@ -35,10 +35,10 @@ pub enum Ranges {
 pub fn parse(value: &[u8], size: u64, ranges_max: usize) -> Ranges {
     let Some(specs) = specs(value).filter(|_| size > 0) else { return Ranges::Whole };
     let mut ranges = Vec::new();
-    let mut asked = 0;
+    let mut requested = 0;
     for spec in list(specs) {
-        asked += 1;
-        if asked > ranges_max {
+        requested += 1;
+        if requested > ranges_max {
             return Ranges::Whole;
         }
         match resolve(spec, size) {
@@ -47,7 +47,7 @@ pub fn parse(value: &[u8], size: u64, ranges_max: usize) -> Ranges {
             None => return Ranges::Whole,
         }
     }
-    match (asked, ranges.as_slice()) {
+    match (requested, ranges.as_slice()) {
         (0, _) => Ranges::Whole,
         (_, []) => Ranges::None,
         (_, [one]) => Ranges::One(*one),

@@ -82,10 +82,10 @@ pub(super) fn subject(name: &[u8]) -> Subject {
 }
 
 /// Returns the log's subject for a path: as requested, with the session's directory.
-fn path_said(cwd: &TreePath, asked: &[u8]) -> Subject {
-    match TreePath::parse(cwd, asked) {
+fn path_said(cwd: &TreePath, requested: &[u8]) -> Subject {
+    match TreePath::parse(cwd, requested) {
         Ok(path) if !cwd.is_top() => said(path.to_string().as_bytes()),
-        Ok(_) | Err(_) => said(asked),
+        Ok(_) | Err(_) => said(requested),
     }
 }
 
@@ -99,39 +99,41 @@ pub(super) fn capital(text: &str) -> String {
 /// Decides what a phone gets for a name.
 pub(super) fn to_read(
     session: &Session,
-    asked: &[u8],
+    requested: &[u8],
     cx: &Context<'_>,
 ) -> (Subject, Result<Goal, Rejection>) {
     let cwd = &session.settings.cwd;
-    let Decision { action, .. } = decide(session, asked, Operation::Read, cx);
+    let Decision { action, .. } = decide(session, requested, Operation::Read, cx);
     match action {
         Action::Serve(entry) | Action::ServeOverride(entry) => {
             (Subject::File(Arc::clone(entry)), Ok(Goal::Read(Arc::clone(entry))))
         }
-        Action::Vault { owner, .. } => (path_said(cwd, asked), Ok(Goal::Fetch(owner))),
+        Action::Vault { owner, .. } => (path_said(cwd, requested), Ok(Goal::Fetch(owner))),
         Action::NeedsCredentials { .. } => {
-            (path_said(cwd, asked), Err(Rejection::password_needed(session)))
+            (path_said(cwd, requested), Err(Rejection::password_needed(session)))
         }
-        Action::Refuse(why) => (path_said(cwd, asked), Err(Rejection::from(why))),
+        Action::Refuse(why) => (path_said(cwd, requested), Err(Rejection::from(why))),
         // Never decided for a phone that reads by FTP.
         Action::ServeCa(_)
         | Action::Store { .. }
         | Action::Quarantine { .. }
         | Action::Delete { .. }
-        | Action::Redirect(_) => (path_said(cwd, asked), Err(Rejection::from(Denial::NotFound))),
+        | Action::Redirect(_) => {
+            (path_said(cwd, requested), Err(Rejection::from(Denial::NotFound)))
+        }
     }
 }
 
 /// Decides about a phone's upload.
 pub(super) fn to_store(
     session: &Session,
-    asked: &[u8],
+    requested: &[u8],
     appends: bool,
     cx: &Context<'_>,
 ) -> (Subject, Result<Goal, Rejection>) {
     let operation = if appends { Operation::Append } else { Operation::Write };
     let cwd = &session.settings.cwd;
-    let Decision { client, name, action } = decide(session, asked, operation, cx);
+    let Decision { client, name, action } = decide(session, requested, operation, cx);
     let goal = match action {
         Action::Vault { owner, .. } => Ok(Goal::Keep(owner)),
         Action::Store { rule, name } => Ok(Goal::Upload(Box::new(Upload {
@@ -163,16 +165,16 @@ pub(super) fn to_store(
         | Action::Delete { .. }
         | Action::Redirect(_) => Err(Rejection::from(Denial::NoUploadRule)),
     };
-    (path_said(cwd, asked), goal)
+    (path_said(cwd, requested), goal)
 }
 
 /// Decides about a phone's request to delete a name.
 pub(super) fn to_delete(
     session: &Session,
-    asked: &[u8],
+    requested: &[u8],
     cx: &Context<'_>,
 ) -> (Subject, Result<Box<Deletion>, Rejection>) {
-    let Decision { client, action, .. } = decide(session, asked, Operation::Delete, cx);
+    let Decision { client, action, .. } = decide(session, requested, Operation::Delete, cx);
     let deletion = match action {
         Action::Delete { rule, name } => Ok(Box::new(Deletion {
             directory: rule.directory,
@@ -191,7 +193,7 @@ pub(super) fn to_delete(
         | Action::Quarantine { .. }
         | Action::Redirect(_) => Err(Rejection::from(Denial::NotDeletable)),
     };
-    (path_said(&session.settings.cwd, asked), deletion)
+    (path_said(&session.settings.cwd, requested), deletion)
 }
 
 fn decide<'a>(

@@ -210,7 +210,7 @@ impl Session {
                 reply::path(&mut self.replies.bytes, cwd.as_bytes(), "is the directory.");
             }
             Command::Cwd(b"") => self.reply_usual(Code::FILE_ACTION_DONE),
-            Command::Cwd(asked) => self.enter(asked, cx),
+            Command::Cwd(requested) => self.enter(requested, cx),
             Command::Cdup => self.enter(b"..", cx),
             Command::Rest(at) => self.rest(at),
             Command::OptsMlst(facts) => self.choose_facts(facts),
@@ -278,11 +278,11 @@ impl Session {
         }
     }
 
-    fn lines(&mut self, asked: &[u8], form: Form, code: Code, cx: &mut Context<'_>) {
-        let Some(at) = self.known_path(asked, Verb::Ask, cx) else { return };
+    fn lines(&mut self, requested: &[u8], form: Form, code: Code, cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(requested, Verb::Ask, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Ask, cx.now);
-        let asked = super::manage::text(asked);
-        self.act(Act::List { at, asked, form }, ReplyKind::Lines(code), Some(told), cx);
+        let requested = super::manage::text(requested);
+        self.act(Act::List { at, requested, form }, ReplyKind::Lines(code), Some(told), cx);
     }
 
     fn is_phone(&self) -> bool {
@@ -301,18 +301,18 @@ impl Session {
         true
     }
 
-    fn phone_reads(&mut self, asked: &[u8], cx: &mut Context<'_>) {
-        let (subject, goal) = to_read(self, asked, cx);
+    fn phone_reads(&mut self, requested: &[u8], cx: &mut Context<'_>) {
+        let (subject, goal) = to_read(self, requested, cx);
         let told = LogContext::of(self, subject, Verb::Fetch, cx.now);
-        let goal = self.limit_guesses(asked, goal, cx);
+        let goal = self.limit_guesses(requested, goal, cx);
         match goal {
             Ok(goal) => self.start(goal, told, cx),
             Err(no) => self.refuse(no, told, cx),
         }
     }
 
-    fn phone_stores(&mut self, asked: &[u8], appends: bool, cx: &mut Context<'_>) {
-        let (subject, goal) = to_store(self, asked, appends, cx);
+    fn phone_stores(&mut self, requested: &[u8], appends: bool, cx: &mut Context<'_>) {
+        let (subject, goal) = to_store(self, requested, appends, cx);
         let told = LogContext::of(self, subject, Verb::Send, cx.now);
         match goal {
             Ok(_) if self.settings.rest > 0 => {
@@ -332,8 +332,8 @@ impl Session {
         self.reply(no.code, &no.text);
     }
 
-    fn phone_deletes(&mut self, asked: &[u8], cx: &mut Context<'_>) {
-        let (subject, deletion) = to_delete(self, asked, cx);
+    fn phone_deletes(&mut self, requested: &[u8], cx: &mut Context<'_>) {
+        let (subject, deletion) = to_delete(self, requested, cx);
         let told = LogContext::new(subject, Verb::Delete, cx.now);
         match deletion {
             Ok(deletion) => {
@@ -375,17 +375,17 @@ impl Session {
     }
 
     /// Returns the log's subject for a path in the session's directory.
-    fn said_in(&self, asked: &[u8]) -> Subject {
-        match TreePath::parse(&self.settings.cwd, asked) {
+    fn said_in(&self, requested: &[u8]) -> Subject {
+        match TreePath::parse(&self.settings.cwd, requested) {
             Ok(path) => subject(path.to_string().as_bytes()),
-            Err(_) => said(asked),
+            Err(_) => said(requested),
         }
     }
 
-    fn enter(&mut self, asked: &[u8], cx: &mut Context<'_>) {
-        match TreePath::parse(&self.settings.cwd, asked) {
+    fn enter(&mut self, requested: &[u8], cx: &mut Context<'_>) {
+        match TreePath::parse(&self.settings.cwd, requested) {
             Err(bad) => {
-                let told = LogContext::new(said(asked), Verb::Ask, cx.now);
+                let told = LogContext::new(said(requested), Verb::Ask, cx.now);
                 self.note_refused(told, Refusal::BadPath(bad), cx);
                 self.reply(Code::UNAVAILABLE, &capital(&bad.to_string()));
             }

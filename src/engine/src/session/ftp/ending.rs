@@ -214,9 +214,9 @@ impl Session {
             // This time does not count as the client's.
             told.moves_since = cx.now;
         }
-        let asked = cx.shared.store_requests.len();
+        let before = cx.shared.store_requests.len();
         self.keep_moving(cx);
-        if waits_for_us || cx.shared.store_requests.len() > asked {
+        if waits_for_us || cx.shared.store_requests.len() > before {
             return;
         }
         self.stalled(stall, cx);

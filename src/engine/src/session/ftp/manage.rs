@@ -22,8 +22,8 @@ const CHMOD: &[u8] = b"CHMOD";
 impl Session {
     /// Returns the path of the tree that an administrator named. Returns `None`, after a reply, if
     /// it is invalid.
-    pub(super) fn path(&mut self, asked: &[u8]) -> Option<TreePath> {
-        match TreePath::parse(&self.settings.cwd, asked) {
+    pub(super) fn path(&mut self, requested: &[u8]) -> Option<TreePath> {
+        match TreePath::parse(&self.settings.cwd, requested) {
             Ok(path) => Some(path),
             Err(bad) => {
                 self.reply(Code::NAME_DENIED, &capital(&bad.to_string()));
@@ -70,59 +70,59 @@ impl Session {
     /// `DELE`, `RMD`, `MKD`.
     pub(super) fn change(
         &mut self,
-        asked: &[u8],
+        requested: &[u8],
         verb: Verb,
         act: fn(TreePath) -> Act,
         cx: &mut Context<'_>,
     ) {
-        let Some(at) = self.known_path(asked, verb, cx) else { return };
+        let Some(at) = self.known_path(requested, verb, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), verb, cx.now);
         let then = if verb == Verb::Make { ReplyKind::Made } else { ReplyKind::Done };
         self.act(act(at), then, Some(told), cx);
     }
 
     /// `RNFR`.
-    pub(super) fn rename_from(&mut self, asked: &[u8], cx: &mut Context<'_>) {
-        let Some(at) = self.known_path(asked, Verb::Rename, cx) else { return };
+    pub(super) fn rename_from(&mut self, requested: &[u8], cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(requested, Verb::Rename, cx) else { return };
         self.settings.renaming = Some(at.clone());
         self.look_at(at, ReplyKind::RenameFrom, cx);
     }
 
     /// `RNTO`.
-    pub(super) fn rename_to(&mut self, asked: &[u8], cx: &mut Context<'_>) {
+    pub(super) fn rename_to(&mut self, requested: &[u8], cx: &mut Context<'_>) {
         let Some(from) = self.settings.renaming.take() else {
             return self.reply(Code::WRONG_ORDER, "Say RNFR first.");
         };
-        let Some(to) = self.known_path(asked, Verb::Rename, cx) else { return };
+        let Some(to) = self.known_path(requested, Verb::Rename, cx) else { return };
         let told =
             LogContext::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, cx.now);
         self.act(Act::Rename { from, to }, ReplyKind::Done, Some(told), cx);
     }
 
     /// `MFMT`.
-    pub(super) fn touch(&mut self, moment: Moment, asked: &[u8], cx: &mut Context<'_>) {
-        let Some(at) = self.known_path(asked, Verb::Send, cx) else { return };
+    pub(super) fn touch(&mut self, moment: Moment, requested: &[u8], cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(requested, Verb::Send, cx) else { return };
         let then = ReplyKind::Touched(moment.unix_s, at.clone());
         self.act(Act::Touch { at, unix_s: moment.unix_s }, then, None, cx);
     }
 
     /// `LIST`, `NLST`, `MLSD`.
-    pub(super) fn list(&mut self, asked: &[u8], form: Form, cx: &mut Context<'_>) {
-        let Some(at) = self.known_path(asked, Verb::List, cx) else { return };
+    pub(super) fn list(&mut self, requested: &[u8], form: Form, cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(requested, Verb::List, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::List, cx.now);
-        self.start(Goal::List(at, text(asked), form), told, cx);
+        self.start(Goal::List(at, text(requested), form), told, cx);
     }
 
     /// `RETR` of an administrator.
-    pub(super) fn fetch(&mut self, asked: &[u8], cx: &mut Context<'_>) {
-        let Some(at) = self.known_path(asked, Verb::Fetch, cx) else { return };
+    pub(super) fn fetch(&mut self, requested: &[u8], cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(requested, Verb::Fetch, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Fetch, cx.now);
         self.start(Goal::Open(at), told, cx);
     }
 
     /// `STOR`, `APPE` and `STOU` of an administrator.
-    pub(super) fn put(&mut self, asked: &[u8], how: How, cx: &mut Context<'_>) {
-        let Some(at) = self.known_path(asked, Verb::Send, cx) else { return };
+    pub(super) fn put(&mut self, requested: &[u8], how: How, cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(requested, Verb::Send, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Send, cx.now);
         let how = match (how, self.settings.rest) {
             (_, 0) => how,
@@ -153,25 +153,25 @@ impl Session {
     /// The same, but an invalid path is also logged.
     pub(super) fn known_path(
         &mut self,
-        asked: &[u8],
+        requested: &[u8],
         verb: Verb,
         cx: &mut Context<'_>,
     ) -> Option<TreePath> {
-        if let Err(bad) = TreePath::parse(&self.settings.cwd, asked) {
-            let told = LogContext::new(said(asked), verb, cx.now);
+        if let Err(bad) = TreePath::parse(&self.settings.cwd, requested) {
+            let told = LogContext::new(said(requested), verb, cx.now);
             self.note_refused(told, Refusal::BadPath(bad), cx);
         }
-        self.path(asked)
+        self.path(requested)
     }
 
     /// Logs a look that will be refused: `SIZE`, `MDTM`.
-    pub(super) fn note_look(&mut self, asked: &[u8], is_size: bool, cx: &mut Context<'_>) {
+    pub(super) fn note_look(&mut self, requested: &[u8], is_size: bool, cx: &mut Context<'_>) {
         let is_text = is_size && self.settings.kind == Type::Ascii;
-        let (said, no) = match TreePath::parse(&self.settings.cwd, asked) {
-            Err(bad) => (said(asked), Refusal::BadPath(bad)),
+        let (said, no) = match TreePath::parse(&self.settings.cwd, requested) {
+            Err(bad) => (said(requested), Refusal::BadPath(bad)),
             Ok(at) if is_text => (subject(at.to_string().as_bytes()), Refusal::SizeOfText),
             Ok(_) if self.is_administrator() => return,
-            Ok(_) => match to_read(self, asked, cx) {
+            Ok(_) => match to_read(self, requested, cx) {
                 (_, Ok(Goal::Read(_))) => return,
                 (said, Ok(_)) => (said, Refusal::SizeOfVault),
                 (said, Err(no)) => (said, no.refusal),
@@ -301,17 +301,17 @@ impl Session {
     }
 
     /// `SIZE` and `MDTM`.
-    pub(super) fn look(&mut self, asked: &[u8], then: ReplyKind, cx: &mut Context<'_>) {
+    pub(super) fn look(&mut self, requested: &[u8], then: ReplyKind, cx: &mut Context<'_>) {
         if matches!(then, ReplyKind::Size) && self.settings.kind == Type::Ascii {
             let text = "SIZE is known for TYPE I alone.";
             return self.reply(Code::UNAVAILABLE, text);
         }
         if self.is_administrator() {
-            let Some(at) = self.path(asked) else { return };
+            let Some(at) = self.path(requested) else { return };
             return self.act(Act::Look { at }, then, None, cx);
         }
-        let goal = to_read(self, asked, cx).1;
-        let entry = match self.limit_guesses(asked, goal, cx) {
+        let goal = to_read(self, requested, cx).1;
+        let entry = match self.limit_guesses(requested, goal, cx) {
             Ok(Goal::Read(entry)) => entry,
             // Clients that get 550 here never send RETR.
             Ok(_) => {
@@ -378,8 +378,8 @@ impl ReplyKind {
 }
 
 /// Returns the requested path as text: it is valid, and so UTF-8.
-pub(super) fn text(asked: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(asked).into()
+pub(super) fn text(requested: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(requested).into()
 }
 
 fn tell_moment(out: &mut Vec<u8>, before: &str, unix_s: u64, behind: &str) {

@@ -372,7 +372,7 @@ impl World {
         }
         let World { snmp, counters, phones, .. } = self;
         while let Some((to, bytes)) = snmp.poll_send(counters, now) {
-            phones.asked(to, bytes);
+            phones.handle_query(to, bytes);
         }
         self.hear_identities();
     }

@@ -152,8 +152,8 @@ impl Session {
             Goal::Upload(upload) => self.ready(sink(Into::Rule(upload)), cx),
             Goal::Open(at) => self.submit_files_op(files::Act::Open { at }, cx),
             Goal::Begin(at, how) => self.submit_files_op(files::Act::Begin { at, how }, cx),
-            Goal::List(at, asked, form) => {
-                self.submit_files_op(files::Act::List { at, asked, form }, cx);
+            Goal::List(at, requested, form) => {
+                self.submit_files_op(files::Act::List { at, requested, form }, cx);
             }
             // No data without a user's name.
             Goal::Fetch(VaultOwner::LoggedIn(_))

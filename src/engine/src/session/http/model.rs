@@ -68,7 +68,7 @@ pub(super) struct Wire {
     /// The bytes that the phone has yet to send, in the model of many operations.
     script: VecDeque<u8>,
     /// Its requests in that model, in order.
-    asked: Vec<&'static operations::Request>,
+    requests: Vec<&'static operations::Request>,
 }
 
 /// The engine and everything around it.
@@ -154,7 +154,7 @@ impl World {
             shut: false,
             reset: false,
             script: VecDeque::new(),
-            asked: Vec::new(),
+            requests: Vec::new(),
         };
         assert!(self.wires.insert(id, wire).is_none(), "an id twice");
         self.drive(id);
@@ -359,9 +359,9 @@ impl World {
             };
             assert!(rests, "{} was not driven", wire.peer);
         }
-        let asked =
+        let is_open =
             |ticket: &Ticket| self.store_requests.iter().any(|request| request.ticket() == *ticket);
-        let queued = self.engine.awaited().filter(|ticket| !asked(ticket)).count();
+        let queued = self.engine.awaited().filter(|ticket| !is_open(ticket)).count();
         assert_eq!(queued, self.admission.slots.waiting(), "requests that wait for a slot");
     }
 

@@ -64,7 +64,9 @@ fn name(subject: &Subject) -> &[u8] {
     match subject {
         Subject::File(entry) => entry.path.as_bytes(),
         // A query after `?` makes no other name.
-        Subject::Said(asked) => asked.split(|byte| *byte == b'?').next().unwrap_or_default(),
+        Subject::Said(requested) => {
+            requested.split(|byte| *byte == b'?').next().unwrap_or_default()
+        }
         Subject::Unreadable => b"",
     }
 }

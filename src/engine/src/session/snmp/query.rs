@@ -139,11 +139,11 @@ impl Attempt {
         }
     }
 
-    /// Takes an answer to the current question; `asked` are its objects.
-    pub(super) fn handle_answer(&mut self, message: &Message<'_>, asked: &[ObjectId]) -> Step {
+    /// Takes an answer to the current question; `requested` are its objects.
+    pub(super) fn handle_answer(&mut self, message: &Message<'_>, requested: &[ObjectId]) -> Step {
         let varbinds = || message.varbinds.iter();
-        let is_same = message.varbinds.count() == asked.len()
-            && varbinds().zip(asked).all(|(varbind, object)| varbind.oid.is(object));
+        let is_same = message.varbinds.count() == requested.len()
+            && varbinds().zip(requested).all(|(varbind, object)| varbind.oid.is(object));
         if message.status == Status::OK && !is_same {
             return Step::Stray;
         }

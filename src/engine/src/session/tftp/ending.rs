@@ -58,7 +58,7 @@ impl Engine {
             State::Waiting | State::Opening => return,
             State::Sending(sending, _) if !sending.has_sent() => return,
             State::Sending(sending, _) => {
-                (sending.is_opening(), transfer.asked.options.tsize.is_some())
+                (sending.is_opening(), transfer.requested.options.tsize.is_some())
             }
             State::Receiving(receiving) if receiving.unproven_sends() == 0 => return,
             // All that was sent is stored, and the log has it.
@@ -283,7 +283,7 @@ fn is_header_read(transfer: &Transfer) -> bool {
 }
 
 pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Record {
-    let announced = transfer.asked.options.tsize.filter(|bytes| *bytes > 0);
+    let announced = transfer.requested.options.tsize.filter(|bytes| *bytes > 0);
     let (bytes, of_bytes, blocks_resent, trip) = match &transfer.state {
         State::Waiting | State::Opening => (0, None, 0, None),
         State::Sending(sending, blob) => (

@@ -202,10 +202,10 @@ mod tests {
 
     #[test]
     fn the_last_ack_is_repeated_for_three_intervals_and_for_25_seconds_at_least() {
-        for (interval, asked, expected) in [(1, 24, true), (1, 26, false), (60, 179, true)] {
+        for (interval, requested, expected) in [(1, 24, true), (1, 26, false), (60, 179, true)] {
             let mut pool = FinishedUploads::default();
             pool.insert(peer(1), upload(at(0), Duration::from_secs(interval)), at(0));
-            assert_eq!(again(&mut pool, asked), expected, "{interval} {asked}");
+            assert_eq!(again(&mut pool, requested), expected, "{interval} {requested}");
         }
         // A client that repeats itself every 20 s is waited for at that pace.
         let mut pool = FinishedUploads::default();

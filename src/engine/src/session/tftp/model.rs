@@ -276,12 +276,12 @@ impl World {
             let stands = |queue| queues.transfers(queue).any(|queued| queued == id);
             let queued = stands(SendQueue::Prompt) || stands(SendQueue::Bulk);
             assert_eq!(queued, transfer.queued, "{}", transfer.peer);
-            let asked = self.store_requests.iter().any(|request| request.ticket() == ticket(id));
+            let is_open = self.store_requests.iter().any(|request| request.ticket() == ticket(id));
             let has_future = match transfer.state {
                 State::Waiting => true,
-                State::Opening => asked,
+                State::Opening => is_open,
                 State::Sending(..) | State::Receiving(_) => {
-                    asked || queued || transfer.deadline.at().is_some()
+                    is_open || queued || transfer.deadline.at().is_some()
                 }
             };
             assert!(has_future, "{} is forgotten: {:?}", transfer.peer, transfer.state);

@@ -39,25 +39,25 @@ struct Answered {
 }
 
 impl Terms {
-    /// Returns what is granted to `asked` under `limits` on an interface of `mtu_bytes`.
+    /// Returns what is granted to `requested` under `limits` on an interface of `mtu_bytes`.
     #[must_use]
     pub fn negotiate(
-        asked: &Options,
+        requested: &Options,
         limits: &TftpLimits,
         mtu_bytes: Option<u32>,
         v6: bool,
     ) -> Terms {
-        let asked = if limits.options { *asked } else { Options::default() };
-        let blksize = asked
+        let requested = if limits.options { *requested } else { Options::default() };
+        let blksize = requested
             .blksize
             .filter(|bytes| (u64::from(BLKSIZE_MIN)..=u64::from(u16::MAX)).contains(bytes))
             .map(|bytes| (bytes as u16).min(blksize_cap(limits, mtu_bytes, v6)));
-        let window = asked
+        let window = requested
             .windowsize
             .filter(|blocks| (1..=u64::from(u16::MAX)).contains(blocks))
             .map(|blocks| (blocks as u16).min(limits.windowsize_max).min(WINDOW_BLOCKS_LIMIT));
-        let seconds = asked.timeout.filter(|seconds| (1..=255).contains(seconds));
-        let micros = asked.utimeout.filter(|us| (10_000..=255_000_000).contains(us));
+        let seconds = requested.timeout.filter(|seconds| (1..=255).contains(seconds));
+        let micros = requested.utimeout.filter(|us| (10_000..=255_000_000).contains(us));
         let timeout = micros.map(Duration::from_micros);
         Terms {
             blksize: blksize.unwrap_or(BLKSIZE_DEFAULT),
@@ -68,7 +68,7 @@ impl Terms {
                 windowsize: window.is_some(),
                 timeout: seconds.is_some(),
                 utimeout: micros.is_some(),
-                tsize: asked.tsize.is_some(),
+                tsize: requested.tsize.is_some(),
             },
         }
     }
@@ -163,14 +163,14 @@ mod tests {
 
     #[test]
     fn no_answer_is_larger_than_what_was_asked() {
-        for asked in 8..2_000_u64 {
+        for requested in 8..2_000_u64 {
             let terms = ask(Options {
-                blksize: Some(asked),
-                windowsize: Some(asked / 8),
+                blksize: Some(requested),
+                windowsize: Some(requested / 8),
                 ..Options::default()
             });
-            assert!(u64::from(terms.blksize) <= asked);
-            assert!(u64::from(terms.window) <= asked / 8);
+            assert!(u64::from(terms.blksize) <= requested);
+            assert!(u64::from(terms.window) <= requested / 8);
         }
     }
 
@@ -182,10 +182,10 @@ mod tests {
 
     #[test]
     fn no_block_is_larger_than_the_interface_carries_unless_the_administrator_says_so() {
-        let asked = Options { blksize: Some(9_000), ..Options::default() };
+        let requested = Options { blksize: Some(9_000), ..Options::default() };
         let mut limits = TftpLimits { blksize_max: 65_464, ..TftpLimits::default() };
         let granted =
-            |limits: &TftpLimits, v6| Terms::negotiate(&asked, limits, Some(1_500), v6).blksize;
+            |limits: &TftpLimits, v6| Terms::negotiate(&requested, limits, Some(1_500), v6).blksize;
         assert_eq!(granted(&limits, false), 1_468);
         assert_eq!(granted(&limits, true), 1_448);
         limits.beyond_mtu = true;
@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn a_client_that_chokes_on_options_gets_none() {
         let limits = TftpLimits { options: false, ..TftpLimits::default() };
-        let asked = Options { blksize: Some(1_428), ..Options::default() };
-        let terms = Terms::negotiate(&asked, &limits, None, false);
+        let requested = Options { blksize: Some(1_428), ..Options::default() };
+        let terms = Terms::negotiate(&requested, &limits, None, false);
         assert_eq!(terms.option_ack(0), None);
         assert_eq!(terms.blksize, 512);
     }

@@ -360,7 +360,7 @@ fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
         State::Receiving(receiving) => Payload::Control(match receiving.poll_transmit()? {
             (block, false) => ControlPacket::Ack(block),
             (_, true) => {
-                let announced = transfer.asked.options.tsize.unwrap_or_default();
+                let announced = transfer.requested.options.tsize.unwrap_or_default();
                 ControlPacket::OptionAck(receiving.terms(), announced)
             }
         }),

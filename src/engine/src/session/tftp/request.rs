@@ -115,13 +115,13 @@ impl Engine {
                 return;
             }
         };
-        let asked = RequestOptions {
+        let requested = RequestOptions {
             options: request.options,
             form: form_of(request.mode).unwrap_or(Form::Octet),
             interface: datagram.interface,
         };
         self.supersede(datagram, turn);
-        self.admit(file, asked, request_hash, datagram, turn);
+        self.admit(file, requested, request_hash, datagram, turn);
     }
 
     /// Returns whether this request only repeats one that is being served or waits. Notes a repeat,
@@ -181,7 +181,7 @@ impl Engine {
     fn admit(
         &mut self,
         file: File,
-        asked: RequestOptions,
+        requested: RequestOptions,
         request_hash: u64,
         datagram: Datagram<'_>,
         turn: &mut TurnContext<'_>,
@@ -206,7 +206,7 @@ impl Engine {
             request_hash,
             began: turn.now,
             asked_again_at: None,
-            asked,
+            requested,
             file,
             state: State::Waiting,
             deadline: Deadline::default(),
@@ -252,11 +252,11 @@ impl Engine {
         self.evict(turn);
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         match &transfer.file {
-            File::Read(entry) => match entry.blob(transfer.asked.form) {
+            File::Read(entry) => match entry.blob(transfer.requested.form) {
                 Some(blob) => self.start_read(id, blob, turn),
                 None => {
                     turn.counters.loads_asked.up();
-                    let (entry, form) = (Arc::clone(entry), transfer.asked.form);
+                    let (entry, form) = (Arc::clone(entry), transfer.requested.form);
                     self.store_requests.push_back(StoreRequest::Open {
                         ticket: ticket(id),
                         entry,
@@ -302,7 +302,7 @@ impl Engine {
         let client = transfer.peer.ip();
         let policy = &turn.snapshot.policy.tftp;
         let limits = policy.limits_for(client);
-        let terms = terms_for(&transfer.asked, client, limits, policy);
+        let terms = terms_for(&transfer.requested, client, limits, policy);
         let start = send::Start {
             bytes: blob.bytes(),
             wrap: limits.wrap_to,
@@ -320,7 +320,7 @@ impl Engine {
     fn start_write(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open(id) else { return };
         let File::Write(target) = &transfer.file else { return };
-        if transfer.asked.options.tsize.is_some_and(|bytes| bytes > target.bytes_max) {
+        if transfer.requested.options.tsize.is_some_and(|bytes| bytes > target.bytes_max) {
             self.refuse_open(id, Refusal::UploadTooLarge, turn);
         } else if !self.asks_first(id, turn) {
             self.invite(id, turn);
@@ -331,16 +331,16 @@ impl Engine {
     pub(super) fn invite(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let File::Write(target) = &transfer.file else { return };
-        let announced = transfer.asked.options.tsize;
+        let announced = transfer.requested.options.tsize;
         let client = transfer.peer.ip();
         let policy = &turn.snapshot.policy.tftp;
         let limits = policy.limits_for(client);
-        let terms = terms_for(&transfer.asked, client, limits, policy);
+        let terms = terms_for(&transfer.requested, client, limits, policy);
         let start = receive::Start {
             bytes_max: target.bytes_max,
             part_bytes: receive::PART_BYTES.min(policy.upload_memory_bytes_max as usize / 8),
             announced,
-            netascii: transfer.asked.form == Form::Netascii,
+            netascii: transfer.requested.form == Form::Netascii,
             wrap: limits.wrap_to,
             first_timeout: self.memory.first_timeout(client, limits.first_timeout),
             silence_max: limits.silence_max,
@@ -358,10 +358,10 @@ impl Engine {
             peer: done.peer,
             to: None,
             from: done.from,
-            interface: done.asked.interface,
+            interface: done.requested.interface,
             bytes: &[],
         };
-        self.admit(done.file, done.asked, done.request_hash, datagram, turn);
+        self.admit(done.file, done.requested, done.request_hash, datagram, turn);
     }
 
     /// Returns whether a packet that belongs to no transfer may be answered at all.
@@ -410,7 +410,7 @@ fn wanted<'a>(request: &Request<'a>, write: bool, datagram: Datagram<'_>) -> pol
 }
 
 /// Returns the file of the transfer that a decision leads to, if the requested form is served.
-fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Refusal> {
+fn file_of(action: &Action<'_>, requested: &[u8], has_form: bool) -> Result<File, Refusal> {
     let file = match action {
         Action::Refuse(why) => Err(Refusal::from(*why)),
         // A client off the access list never gets an ERROR.
@@ -418,7 +418,7 @@ fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Re
         Action::Serve(entry) | Action::ServeOverride(entry) => Ok(File::Read(Arc::clone(entry))),
         Action::Store { rule, name } => Ok(File::Write(Box::new(Target {
             name: **name,
-            asked: asked.into(),
+            requested: requested.into(),
             directory: rule.directory,
             bytes_max: rule.bytes_max,
             existing: rule.existing,
@@ -445,14 +445,14 @@ fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Re
 }
 
 fn terms_for(
-    asked: &RequestOptions,
+    requested: &RequestOptions,
     client: IpAddr,
     limits: &TftpLimits,
     policy: &TftpPolicy,
 ) -> Terms {
-    let interface = policy.interfaces.iter().find(|row| row.index == asked.interface);
+    let interface = policy.interfaces.iter().find(|row| row.index == requested.interface);
     let v6 = matches!(client.to_canonical(), IpAddr::V6(_));
-    Terms::negotiate(&asked.options, limits, interface.map(|row| row.mtu_bytes), v6)
+    Terms::negotiate(&requested.options, limits, interface.map(|row| row.mtu_bytes), v6)
 }
 
 fn form_of(mode: Mode) -> Option<Form> {

@@ -52,7 +52,7 @@ pub struct Target {
     /// The name to store.
     pub name: FileName,
     /// The name as requested.
-    pub asked: Box<[u8]>,
+    pub requested: Box<[u8]>,
     /// The rule's directory.
     pub directory: u16,
     /// Largest size of the stored file.
@@ -86,7 +86,7 @@ impl File {
     pub fn subject(&self) -> Subject {
         match self {
             File::Read(entry) => Subject::File(Arc::clone(entry)),
-            File::Write(target) => Subject::said(&target.asked),
+            File::Write(target) => Subject::said(&target.requested),
         }
     }
 
@@ -141,7 +141,7 @@ pub struct Transfer {
     /// When the same request came again, if it did.
     pub asked_again_at: Option<Instant>,
     /// The options and form of the request.
-    pub asked: RequestOptions,
+    pub requested: RequestOptions,
     /// The file.
     pub file: File,
     /// Its progress.

@@ -70,13 +70,13 @@ impl Answer {
 
     /// Returns whether it is a part of a file, and not the requested one.
     pub(super) fn is_wrong_part(&self, action: &Action) -> bool {
-        let asked = match action {
+        let requested = match action {
             Action::FetchHeader { bytes, asks_range: true } => *bytes,
             Action::FetchHeader { asks_range: false, .. } | Action::Fetch => 0,
             Action::Revalidate | Action::Store(_) | Action::Remove => 0,
         };
         let fits = match self.body {
-            Body::Length(length) => length <= asked,
+            Body::Length(length) => length <= requested,
             Body::Chunked(_) | Body::ChunksEnded | Body::UntilClose => false,
         };
         self.status == 206 && !(fits && self.first == Some(0))

@@ -153,15 +153,15 @@ impl Tally {
 
 /// Returns whether an OACK only holds requested options, with no larger value where only a smaller
 /// one is allowed.
-pub(super) fn is_within(granted: &Options, asked: &Options) -> bool {
-    let at_most = |granted: Option<u64>, asked: Option<u64>| match (granted, asked) {
+pub(super) fn is_within(granted: &Options, requested: &Options) -> bool {
+    let at_most = |granted: Option<u64>, requested: Option<u64>| match (granted, requested) {
         (None, _) => true,
-        (Some(granted), Some(asked)) => granted <= asked && granted > 0,
+        (Some(granted), Some(requested)) => granted <= requested && granted > 0,
         (Some(_), None) => false,
     };
-    at_most(granted.blksize, asked.blksize)
-        && at_most(granted.windowsize, asked.windowsize)
-        && (granted.timeout.is_none() || granted.timeout == asked.timeout)
-        && (granted.utimeout.is_none() || granted.utimeout == asked.utimeout)
-        && (granted.tsize.is_none() || asked.tsize.is_some())
+    at_most(granted.blksize, requested.blksize)
+        && at_most(granted.windowsize, requested.windowsize)
+        && (granted.timeout.is_none() || granted.timeout == requested.timeout)
+        && (granted.utimeout.is_none() || granted.utimeout == requested.utimeout)
+        && (granted.tsize.is_none() || requested.tsize.is_some())
 }

@@ -388,8 +388,8 @@ impl Transfer {
         }
         self.tid = Some(port);
         self.extra_requests_left = 0;
-        let asked = if self.asks_plainly { Options::default() } else { self.client.options };
-        if !is_within(granted, &asked) {
+        let requested = if self.asks_plainly { Options::default() } else { self.client.options };
+        if !is_within(granted, &requested) {
             return self.fault(Fault::OptionNotAsked);
         }
         if Control::option_ack(granted).as_bytes().len() != datagram.len() {

@@ -127,7 +127,7 @@ impl Commands {
                 };
                 let board = self.board.clone();
                 let explained = spawn_blocking(move || {
-                    let question = Question { asked: &name, client: from, protocol, listener };
+                    let question = Question { name: &name, client: from, protocol, listener };
                     let catalog = board.snapshot.load().catalog.clone();
                     explain::explain(&question, &board.settings.load(), &catalog)
                 });

@@ -59,9 +59,9 @@ pub(super) enum VersionError {
     /// The version was removed while the command ran.
     Removed { item: Item, version: VersionName },
     /// No version's name begins so.
-    NoSuchVersion { item: Item, asked: String },
+    NoSuchVersion { item: Item, requested: String },
     /// Several versions' names begin so.
-    Ambiguous { asked: String, count: usize, first: VersionName, last: VersionName },
+    Ambiguous { requested: String, count: usize, first: VersionName, last: VersionName },
 }
 
 /// Why versions were not written to a file, or not read from one.
@@ -147,16 +147,16 @@ impl fmt::Display for VersionError {
             VersionError::Removed { item, version } => {
                 write!(f, "{version} of {item} was removed a moment ago; try again")
             }
-            VersionError::NoSuchVersion { item, asked } => write!(
+            VersionError::NoSuchVersion { item, requested } => write!(
                 f,
-                "{item} has no version {asked}; `ringpost vault list {} --archived` shows those \
-                 that it has",
+                "{item} has no version {requested}; `ringpost vault list {} --archived` shows \
+                 those that it has",
                 item.extension
             ),
-            VersionError::Ambiguous { asked, count, first, last } => write!(
+            VersionError::Ambiguous { requested, count, first, last } => write!(
                 f,
-                "{asked} may be any of {count} versions from {first} to {last}; give more of the \
-                 name"
+                "{requested} may be any of {count} versions from {first} to {last}; give more of \
+                 the name"
             ),
         }
     }

@@ -38,14 +38,14 @@ impl Vault {
         let never = || VersionError::NeverKept(item.clone());
         let name = match which {
             VersionSelector::Newest => *self.names(item)?.last().ok_or_else(never)?,
-            VersionSelector::Named(asked) => {
+            VersionSelector::Named(requested) => {
                 let mut names = self.names(item)?;
                 names.extend(self.archived(item, EVER)?);
                 names.sort_unstable();
                 names.dedup();
                 match names[..] {
                     [] => return Err(never().into()),
-                    _ => select_version(item, &names, asked)?,
+                    _ => select_version(item, &names, requested)?,
                 }
             }
             VersionSelector::At(at) => self
@@ -216,15 +216,17 @@ pub(super) fn parse_moment(text: &str) -> Result<Timestamp, VaultCommandError> {
 fn select_version(
     item: &Item,
     names: &[VersionName],
-    asked: &str,
+    requested: &str,
 ) -> Result<VersionName, VersionError> {
     let matching: Vec<_> =
-        names.iter().filter(|name| name.to_string().starts_with(asked)).collect();
+        names.iter().filter(|name| name.to_string().starts_with(requested)).collect();
     match matching[..] {
         [one] => Ok(*one),
-        [] => Err(VersionError::NoSuchVersion { item: item.clone(), asked: asked.to_owned() }),
+        [] => {
+            Err(VersionError::NoSuchVersion { item: item.clone(), requested: requested.to_owned() })
+        }
         [first, .., last] => Err(VersionError::Ambiguous {
-            asked: asked.to_owned(),
+            requested: requested.to_owned(),
             count: matching.len(),
             first: *first,
             last: *last,

@@ -328,16 +328,16 @@ fn the_server_and_explain_say_the_same() {
         let catalog = files(&mut dice, &settings);
         let snapshot = Snapshot { policy: Arc::clone(&settings.policy), catalog };
         for _ in 0..QUESTIONS {
-            let asked = match dice.roll(2) {
+            let name = match dice.roll(2) {
                 0 => dice.pick(PATHS),
                 _ => dice.pick(NAMES),
             };
             let client: IpAddr = dice.pick(CLIENTS).parse().unwrap();
             let protocol = protocols[dice.roll(4)];
-            let question = Question { asked, client, protocol: Some(protocol), listener: None };
+            let question = Question { name, client, protocol: Some(protocol), listener: None };
             let explained = explain_with(&question, &settings, &snapshot.catalog, None);
             let told = &explained.listeners[0];
-            let [read, write, delete] = served(&snapshot, protocol, client, asked);
+            let [read, write, delete] = served(&snapshot, protocol, client, name);
             let about = format!("{text}\n{}\n{read:?} {write:?} {delete:?}", explained.text);
             assert!(tells_read(told, &read, &snapshot), "{about}");
             assert!(tells_write(told, &write, &settings), "{about}");

@@ -48,8 +48,8 @@ impl Listener<'_> {
     }
 
     /// Returns the requested name in this protocol's form.
-    pub(super) fn resource<'r>(&'r self, asked: &'r str) -> Resource<'r> {
-        let name = asked.as_bytes();
+    pub(super) fn resource<'r>(&'r self, requested: &'r str) -> Resource<'r> {
+        let name = requested.as_bytes();
         match self {
             Listener::Tftp => Resource::Tftp { name },
             Listener::Http(listeners) => Resource::Http { listener: listeners[0], target: name },
@@ -174,8 +174,8 @@ mod tests {
                        trusted_networks = [\"10.9.0.0/16\"]\n[vault]\n\
                        [snmp]\ncommunities = [{ community = \"x\", from = [\"10.0.0.0/8\"] }]\n";
 
-    fn told(asked: &str, client: &str) -> Explained {
-        told_at(asked, client, FTP, Some(Protocol::Ftp), None)
+    fn told(requested: &str, client: &str) -> Explained {
+        told_at(requested, client, FTP, Some(Protocol::Ftp), None)
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Walk<'_> {
             Action::Store { rule, name } => {
                 let dir = self.settings.upload_dir(rule.directory);
                 let shown = dir.map_or("nowhere".into(), |dir| dir.display().to_string());
-                let other_name = decision.name.is_some_and(|asked| asked != **name);
+                let other_name = decision.name.is_some_and(|requested| requested != **name);
                 let other_name = if other_name { format!(" as {name}") } else { String::new() };
                 let (pattern, bytes_max) = (&rule.pattern, rule.bytes_max);
                 let beyond = match rule.existing {

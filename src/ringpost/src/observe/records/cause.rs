@@ -11,7 +11,9 @@ use wire::name::FileName;
 /// known.
 pub(super) fn cause(record: &Record, catalog: &Catalog) -> Option<String> {
     match (record.outcome, &record.subject) {
-        (Outcome::Refused(Refusal::Unavailable), Subject::Said(asked)) => of_name(asked, catalog),
+        (Outcome::Refused(Refusal::Unavailable), Subject::Said(requested)) => {
+            of_name(requested, catalog)
+        }
         (
             Outcome::Failed(Failure::Open(
                 OpenError::Forbidden | OpenError::Unavailable | OpenError::Io,
@@ -33,8 +35,8 @@ pub(super) fn cause(record: &Record, catalog: &Catalog) -> Option<String> {
 }
 
 /// Returns the first unreadable root or directory that a name could lie in.
-fn of_name(asked: &[u8], catalog: &Catalog) -> Option<String> {
-    let path = asked.split(|byte| *byte == b'?').next().unwrap_or_default();
+fn of_name(requested: &[u8], catalog: &Catalog) -> Option<String> {
+    let path = requested.split(|byte| *byte == b'?').next().unwrap_or_default();
     let name = FileName::parse(path).ok();
     let inside = |root: &Root| {
         let (path, omission, why) = root.omitted.find_name(name.as_ref()?.as_bytes())?;
@@ -99,11 +101,11 @@ mod tests {
     #[test]
     fn the_directory_that_hides_a_name_is_named_with_its_fault() {
         let unavailable = Outcome::Refused(Refusal::Unavailable);
-        let asked = |name: &[u8]| record(Subject::said(name), unavailable);
-        let told = cause(&asked(b"/firmware/S20.ebin?x=1"), &catalog(None)).unwrap();
+        let requested = |name: &[u8]| record(Subject::said(name), unavailable);
+        let told = cause(&requested(b"/firmware/S20.ebin?x=1"), &catalog(None)).unwrap();
         assert_eq!(told, "/srv/Firmware cannot be read: Permission denied (os error 13)");
-        assert_eq!(cause(&asked(b"elsewhere"), &catalog(None)), None);
-        let told = cause(&asked(b"elsewhere"), &catalog(Some("it is not mounted"))).unwrap();
+        assert_eq!(cause(&requested(b"elsewhere"), &catalog(None)), None);
+        let told = cause(&requested(b"elsewhere"), &catalog(Some("it is not mounted"))).unwrap();
         assert_eq!(told, "/srv cannot be read: it is not mounted");
     }
 

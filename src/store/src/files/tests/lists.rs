@@ -52,8 +52,8 @@ fn a_pattern_lists_what_it_matches_whatever_the_letters() {
     for name in ["a.bin", "B.BIN", "c.txt", "old/d.bin", "what?.bin"] {
         bench.put(&format!("common/{name}"), "x");
     }
-    let mut names = |cwd, asked| {
-        bench.list_from(cwd, asked, Form::Names).map(|names| names.replace("\r\n", " "))
+    let mut names = |cwd, requested| {
+        bench.list_from(cwd, requested, Form::Names).map(|names| names.replace("\r\n", " "))
     };
     assert_eq!(names("/common", "*.bin").unwrap(), "B.BIN a.bin what?.bin ");
     assert_eq!(names("/common", "?.BIN").unwrap(), "B.BIN a.bin ");
@@ -74,7 +74,7 @@ fn names_are_told_so_that_they_can_be_asked_for() {
     let mut bench = Bench::new();
     bench.put("common/b.bin", "");
     bench.put("common/a/x", "");
-    for (cwd, asked, told) in [
+    for (cwd, requested, told) in [
         ("/common", "", "a b.bin "),
         ("/common", ".", "a b.bin "),
         ("/common", "a", "a/x "),
@@ -86,8 +86,8 @@ fn names_are_told_so_that_they_can_be_asked_for() {
         ("/common", "/", "/common /tftp "),
         ("/common", "b.bin", "b.bin "),
     ] {
-        let names = bench.list_from(cwd, asked, Form::Names).unwrap().replace("\r\n", " ");
-        assert_eq!(names, told, "NLST {asked} in {cwd}");
+        let names = bench.list_from(cwd, requested, Form::Names).unwrap().replace("\r\n", " ");
+        assert_eq!(names, told, "NLST {requested} in {cwd}");
         for name in names.split(' ').filter(|name| !name.is_empty()) {
             let path = TreePath::parse(&at(cwd), name.as_bytes()).unwrap();
             assert!(look(&mut bench, &path.to_string()).is_ok(), "{name} in {cwd}");

@@ -86,9 +86,9 @@ impl Bench {
         self.list_from("/", path, form)
     }
 
-    fn list_from(&mut self, cwd: &str, asked: &str, form: Form) -> Result<String, Fault> {
-        let at = TreePath::parse(&at(cwd), asked.as_bytes()).unwrap();
-        let done = self.act(Act::List { at, asked: asked.into(), form })?;
+    fn list_from(&mut self, cwd: &str, requested: &str, form: Form) -> Result<String, Fault> {
+        let at = TreePath::parse(&at(cwd), requested.as_bytes()).unwrap();
+        let done = self.act(Act::List { at, requested: requested.into(), form })?;
         let Done::Listed(lines) = done else { unreachable!("a listing was asked for") };
         Ok(String::from_utf8(lines).unwrap())
     }

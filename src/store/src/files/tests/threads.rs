@@ -65,84 +65,85 @@ impl StoreBench {
 
 #[test]
 fn an_upload_goes_its_way_through_the_threads_and_back() {
-    let asked = StoreBench::new();
+    let store_bench = StoreBench::new();
     let begin = Act::Begin { at: at("/common/fw.bin"), how: How::Replace };
-    let Ok(Done::Begun { mut part, .. }) = asked.act(begin) else { panic!("not begun") };
+    let Ok(Done::Begun { mut part, .. }) = store_bench.act(begin) else { panic!("not begun") };
     for piece in ["by", "tes"] {
-        let written = asked.act(Act::Write { part, bytes: piece.into() });
+        let written = store_bench.act(Act::Write { part, bytes: piece.into() });
         let Ok(Done::Written { part: its, .. }) = written else { panic!("not written") };
         part = its;
     }
     assert!(matches!(
-        asked.act(Act::Finish { part, cancel: CancelToken::default() }),
+        store_bench.act(Act::Finish { part, cancel: CancelToken::default() }),
         Ok(Done::Stored(_))
     ));
-    let (ticket, tree) = (ASKED, asked.tree.clone());
+    let (ticket, tree) = (ASKED, store_bench.tree.clone());
     let act = Box::new(Act::Open { at: at("/common/FW.bin") });
-    let opened = asked.answer(StoreRequest::Files { ticket, tree, act });
+    let opened = store_bench.answer(StoreRequest::Files { ticket, tree, act });
     let StoreReply::Opened { ticket: ASKED, result: Ok(blob) } = opened else { panic!("closed") };
     assert_eq!(blob.as_slice(), Some(b"bytes".as_slice()));
-    let gone = asked.act(Act::Open { at: at("/common/none") });
+    let gone = store_bench.act(Act::Open { at: at("/common/none") });
     assert_eq!(gone.err(), Some(Fault::NotThere));
-    assert!(!asked.bench.path("common/.ringpost-1-1").exists(), "swept at the start");
+    assert!(!store_bench.bench.path("common/.ringpost-1-1").exists(), "swept at the start");
 }
 
 #[test]
 fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() {
-    let mut asked = StoreBench::new();
-    let begin = |asked: &StoreBench, name: &str| {
-        let begun = asked.act(Act::Begin { at: at(name), how: How::Replace });
+    let mut store_bench = StoreBench::new();
+    let begin = |store_bench: &StoreBench, name: &str| {
+        let begun = store_bench.act(Act::Begin { at: at(name), how: How::Replace });
         let Ok(Done::Begun { part, .. }) = begun else { panic!("not begun") };
         part
     };
-    let (early, late) = (begin(&asked, "/common/a"), begin(&asked, "/common/b"));
+    let (early, late) = (begin(&store_bench, "/common/a"), begin(&store_bench, "/common/b"));
     drop(early);
     let resume = || Act::Begin { at: at("/common/a"), how: How::Resume(1) };
-    while asked.act(resume()).err() != Some(Fault::BrokenOff) {
+    while store_bench.act(resume()).err() != Some(Fault::BrokenOff) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(asked.bench.temp_files().len(), 1);
-    drop(asked.store);
+    assert_eq!(store_bench.bench.temp_files().len(), 1);
+    drop(store_bench.store);
     drop(late);
-    assert!(asked.bench.temp_files().is_empty());
+    assert!(store_bench.bench.temp_files().is_empty());
 }
 
 #[test]
 fn a_file_that_goes_away_under_the_loader_is_gone() {
-    let asked = StoreBench::new();
-    asked.bench.put("common/odd:name", "x");
-    let (ticket, tree) = (ASKED, asked.tree.clone());
+    let store_bench = StoreBench::new();
+    store_bench.bench.put("common/odd:name", "x");
+    let (ticket, tree) = (ASKED, store_bench.tree.clone());
     let act = Box::new(Act::Open { at: at("/common/odd:name") });
-    let mut files = Files::new(asked.bench.published.clone(), unbounded().0);
+    let mut files = Files::new(store_bench.bench.published.clone(), unbounded().0);
     let entry = files.entry(&tree, &at("/common/odd:name")).unwrap();
-    fs::remove_file(asked.bench.path("common/odd:name")).unwrap();
+    fs::remove_file(store_bench.bench.path("common/odd:name")).unwrap();
     let form = engine::catalog::Form::Octet;
-    let opened = asked.answer(StoreRequest::Open { ticket, entry, form });
+    let opened = store_bench.answer(StoreRequest::Open { ticket, entry, form });
     assert!(matches!(opened, StoreReply::Opened { result: Err(OpenError::Gone), .. }));
-    let found = asked.answer(StoreRequest::Files { ticket, tree, act });
+    let found = store_bench.answer(StoreRequest::Files { ticket, tree, act });
     assert!(matches!(found, StoreReply::Files { result: Err(Fault::NotThere), .. }));
 }
 
 #[test]
 fn whoever_is_in_the_file_logs_in_and_nobody_else() {
-    let asked = StoreBench::new();
+    let store_bench = StoreBench::new();
     let cheap = Argon2::from(Params::new(8, 1, 1, None).unwrap());
     let hash = users::hash(&cheap, b"right").unwrap();
-    fs::write(asked.bench.path("users.txt"), format!("ann:{hash}\nbob:{hash}:4711\n")).unwrap();
-    assert_eq!(asked.log_in("ann", "right"), Ok(()));
-    assert_eq!(asked.log_in("bob", "right"), Ok(()));
-    assert_eq!(asked.log_in("ann", "wrong"), Err(VaultError::Unauthorized));
-    assert_eq!(asked.log_in("Ann", "right"), Err(VaultError::Unauthorized));
-    assert_eq!(asked.log_in("eve", "right"), Err(VaultError::Unauthorized));
-    let figures = asked.store.figures().vault.secrets;
+    fs::write(store_bench.bench.path("users.txt"), format!("ann:{hash}\nbob:{hash}:4711\n"))
+        .unwrap();
+    assert_eq!(store_bench.log_in("ann", "right"), Ok(()));
+    assert_eq!(store_bench.log_in("bob", "right"), Ok(()));
+    assert_eq!(store_bench.log_in("ann", "wrong"), Err(VaultError::Unauthorized));
+    assert_eq!(store_bench.log_in("Ann", "right"), Err(VaultError::Unauthorized));
+    assert_eq!(store_bench.log_in("eve", "right"), Err(VaultError::Unauthorized));
+    let figures = store_bench.store.figures().vault.secrets;
     assert_eq!(figures.checked, 5, "an unknown name costs as much");
-    assert_eq!(asked.log_in("ann", "right"), Ok(()), "remembered");
-    assert_eq!(asked.store.figures().vault.secrets.checked, 5);
+    assert_eq!(store_bench.log_in("ann", "right"), Ok(()), "remembered");
+    assert_eq!(store_bench.store.figures().vault.secrets.checked, 5);
     for guess in 0..4 {
-        let denied = asked.log_in("ann", &format!("guess {guess}")).unwrap_err();
+        let denied = store_bench.log_in("ann", &format!("guess {guess}")).unwrap_err();
         assert!(matches!(denied, VaultError::Unauthorized | VaultError::SlowedDown(_)));
     }
-    assert!(matches!(asked.log_in("ann", "right"), Err(VaultError::SlowedDown(_))));
+    assert!(matches!(store_bench.log_in("ann", "right"), Err(VaultError::SlowedDown(_))));
 }
 
 #[test]

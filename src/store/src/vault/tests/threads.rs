@@ -66,60 +66,60 @@ fn put(text: &str) -> VaultOp {
 
 #[test]
 fn what_a_worker_has_kept_it_can_fetch_and_forget() {
-    let asked = StoreBench::new(Auth::Open);
+    let store_bench = StoreBench::new(Auth::Open);
     // The server creates its vault at the start: a missing vault is not an empty one.
-    asked.ask(1, "1", "", VaultOp::Fetch);
-    assert_eq!(asked.answer().1.unwrap_err(), VaultError::Io);
-    std::fs::create_dir_all(&asked.bench.policy.dir).unwrap();
-    asked.ask(1, "1", "", VaultOp::Fetch);
-    assert_eq!(asked.answer().1.unwrap_err(), VaultError::NotThere);
-    asked.ask(2, "1", "", put("text"));
-    assert!(matches!(asked.answer(), (2, Ok(VaultReply::Kept(stored))) if stored.new));
-    asked.ask(3, "1", "", VaultOp::Fetch);
-    let (3, Ok(VaultReply::Fetched(blob))) = asked.answer() else { panic!("not fetched") };
+    store_bench.ask(1, "1", "", VaultOp::Fetch);
+    assert_eq!(store_bench.answer().1.unwrap_err(), VaultError::Io);
+    std::fs::create_dir_all(&store_bench.bench.policy.dir).unwrap();
+    store_bench.ask(1, "1", "", VaultOp::Fetch);
+    assert_eq!(store_bench.answer().1.unwrap_err(), VaultError::NotThere);
+    store_bench.ask(2, "1", "", put("text"));
+    assert!(matches!(store_bench.answer(), (2, Ok(VaultReply::Kept(stored))) if stored.new));
+    store_bench.ask(3, "1", "", VaultOp::Fetch);
+    let (3, Ok(VaultReply::Fetched(blob))) = store_bench.answer() else { panic!("not fetched") };
     assert_eq!(blob.as_slice(), Some(b"text".as_slice()));
-    asked.ask(4, "1", "", VaultOp::Forget { precondition: Precondition::None });
-    assert!(matches!(asked.answer(), (4, Ok(VaultReply::Forgotten))));
-    asked.ask(5, "1", "", VaultOp::Fetch);
-    assert_eq!(asked.answer().1.unwrap_err(), VaultError::NotThere);
-    let figures = asked.store.figures().vault;
+    store_bench.ask(4, "1", "", VaultOp::Forget { precondition: Precondition::None });
+    assert!(matches!(store_bench.answer(), (4, Ok(VaultReply::Forgotten))));
+    store_bench.ask(5, "1", "", VaultOp::Fetch);
+    assert_eq!(store_bench.answer().1.unwrap_err(), VaultError::NotThere);
+    let figures = store_bench.store.figures().vault;
     assert_eq!((figures.kept, figures.fetched, figures.forgotten), (1, 1, 1));
 }
 
 #[test]
 fn many_phones_that_store_at_once_are_all_answered() {
-    let asked = StoreBench::new(Auth::Open);
+    let store_bench = StoreBench::new(Auth::Open);
     for ticket in 0..300 {
-        asked.ask(ticket, &(ticket % 50).to_string(), "", put(&ticket.to_string()));
+        store_bench.ask(ticket, &(ticket % 50).to_string(), "", put(&ticket.to_string()));
     }
-    let replies = asked.replies(300);
+    let replies = store_bench.replies(300);
     assert!(replies.values().all(|reply| matches!(reply, Ok(VaultReply::Kept(_)))));
-    assert_eq!(asked.store.figures().vault.kept, 300);
+    assert_eq!(store_bench.store.figures().vault.kept, 300);
 }
 
 #[test]
 fn phones_that_show_the_first_secret_at_once_all_get_in_and_no_other_does() {
-    let asked = StoreBench::new(Auth::Pinned);
+    let store_bench = StoreBench::new(Auth::Pinned);
     for ticket in 0..8 {
-        asked.ask(ticket, "1", "cs:secret", put("text"));
+        store_bench.ask(ticket, "1", "cs:secret", put("text"));
     }
-    let replies = asked.replies(8);
+    let replies = store_bench.replies(8);
     let kept = replies.values().filter(|reply| reply.is_ok()).count();
     let busy = replies.values().filter(|reply| matches!(reply, Err(VaultError::Busy))).count();
     assert!(kept >= 1 && kept + busy == 8, "{answers:?}");
-    asked.ask(9, "1", "cs:secret", VaultOp::Fetch);
-    assert!(asked.answer().1.is_ok());
-    asked.ask(10, "1", "cs:guess", VaultOp::Fetch);
-    assert_eq!(asked.answer().1.unwrap_err(), VaultError::Unauthorized);
+    store_bench.ask(9, "1", "cs:secret", VaultOp::Fetch);
+    assert!(store_bench.answer().1.is_ok());
+    store_bench.ask(10, "1", "cs:guess", VaultOp::Fetch);
+    assert_eq!(store_bench.answer().1.unwrap_err(), VaultError::Unauthorized);
 }
 
 #[test]
 fn a_store_that_ends_answers_all_that_it_took() {
-    let asked = StoreBench::new(Auth::Pinned);
+    let store_bench = StoreBench::new(Auth::Pinned);
     for ticket in 0..20 {
-        asked.ask(ticket, &ticket.to_string(), "cs:secret", put("text"));
+        store_bench.ask(ticket, &ticket.to_string(), "cs:secret", put("text"));
     }
-    let StoreBench { store, replies, bench } = asked;
+    let StoreBench { store, replies, bench } = store_bench;
     drop(store);
     assert_eq!(replies.try_iter().count(), 20);
     drop(bench);

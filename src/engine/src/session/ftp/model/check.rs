@@ -164,8 +164,8 @@ impl World {
         let Some(wire) = self.wires.get(&id) else { panic!("a session without a socket") };
         let question = session.job().and_then(|job| job.question);
         let ours = |request: &&StoreRequest| Some(request.ticket()) == question;
-        let asked = self.store_requests.iter().filter(ours).count();
-        assert!(asked <= 1, "several answers to wait for");
+        let open_requests = self.store_requests.iter().filter(ours).count();
+        assert!(open_requests <= 1, "several answers to wait for");
         assert!(session.input.unread.len() <= UNREAD_BYTES_MAX);
         assert!(
             session.replies.bytes.len() - session.replies.sent <= OUT_BYTES_MAX,
@@ -195,9 +195,9 @@ impl World {
                 !(reads && has_news)
                     && match &job.what {
                         Pending::Port { .. } => has_door,
-                        Pending::Login { .. } | Pending::Act(_) => asked == 1,
+                        Pending::Login { .. } | Pending::Act(_) => open_requests == 1,
                         Pending::Transfer(transfer) => {
-                            self.has_future(id, session, transfer, asked)
+                            self.has_future(id, session, transfer, open_requests)
                         }
                     }
             }
@@ -213,7 +213,7 @@ impl World {
         id: ConnectionId,
         session: &Session,
         transfer: &Transfer,
-        asked: usize,
+        open_requests: usize,
     ) -> bool {
         let row = session.data.as_ref();
         let wire = row.and_then(|data| self.wires.get(&data.id));
@@ -226,12 +226,12 @@ impl World {
             }
             // How many wait is counted elsewhere.
             Stage::Slot => !transfer.has_slot,
-            Stage::Opening => asked == 1,
+            Stage::Opening => open_requests == 1,
             Stage::Data(_) => row.is_some_and(|row| match row.stage {
                 DataStage::Awaited(_) | DataStage::Dialing => row.deadline.at().is_some(),
                 DataStage::Wanted | DataStage::Planned(_) | DataStage::Open => false,
             }),
-            Stage::Moving(Way::In(sink)) if sink.ended => asked == 1 || is_due,
+            Stage::Moving(Way::In(sink)) if sink.ended => open_requests == 1 || is_due,
             Stage::Moving(way) => {
                 let is_still = wire.is_some_and(|wire| match way {
                     _ if wire.link == Link::Handshaking => true,
@@ -241,7 +241,7 @@ impl World {
                 let is_open = row.is_some_and(|row| row.stage == DataStage::Open);
                 is_due && is_still && is_open
             }
-            Stage::Storing => asked == 1,
+            Stage::Storing => open_requests == 1,
             Stage::Closing => row.is_some_and(|row| row.closing == Closing::InPeace),
         }
     }

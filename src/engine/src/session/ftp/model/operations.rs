@@ -208,8 +208,8 @@ fn operate(world: &mut World, [kind, value, more, last]: [u8; 4]) {
         5 => converse(world, id, more, last),
         6 => world.send(id, &[more, last]),
         7 | 8 => {
-            let asked = usize::from(value).checked_rem(world.store_requests.len());
-            match asked.map(|at| world.store_requests.swap_remove(at)) {
+            let index = usize::from(value).checked_rem(world.store_requests.len());
+            match index.map(|at| world.store_requests.swap_remove(at)) {
                 Some(request) if more > 230 => world.refuse(request),
                 Some(request) => world.answer(request, if more < 128 { 0 } else { more % 8 }),
                 None => {}

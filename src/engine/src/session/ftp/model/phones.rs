@@ -37,7 +37,7 @@ impl Phones {
     }
 
     /// A question leaves.
-    pub(super) fn asked(&mut self, phone: SocketAddr, bytes: &[u8]) {
+    pub(super) fn handle_query(&mut self, phone: SocketAddr, bytes: &[u8]) {
         if self.questions.len() == QUESTIONS_MAX {
             self.questions.pop_front();
         }
@@ -109,9 +109,12 @@ fn answer(question: &[u8], user: Option<&str>) -> Option<Vec<u8>> {
         Field::Model => Some(Value::Octets(b"4620D01A")),
         Field::Firmware | Field::Mac | Field::Serial => None,
     };
-    let held = |asked: Varbind<'_>| told(asked.oid).unwrap_or(Value::NoSuchObject);
-    let varbinds: Vec<_> =
-        get.varbinds.iter().map(|asked| Varbind { oid: asked.oid, value: held(asked) }).collect();
+    let held = |varbind: Varbind<'_>| told(varbind.oid).unwrap_or(Value::NoSuchObject);
+    let varbinds: Vec<_> = get
+        .varbinds
+        .iter()
+        .map(|varbind| Varbind { oid: varbind.oid, value: held(varbind) })
+        .collect();
     let head = Reply {
         version: get.version,
         community: get.community,

@@ -251,7 +251,7 @@ fn bytes_of_one_file_never_reach_another_after_the_data_connection_broke() {
     bench.answers = false;
     assert_eq!(bench.say("RETR firmware.bin"), SILENCE);
     assert_eq!(bench.answer(0), [125]);
-    assert!(matches!(bench.asked(), StoreRequest::Read { .. }));
+    assert!(matches!(bench.first_request(), StoreRequest::Read { .. }));
     bench.world.reset(bench.data.unwrap());
     assert_eq!(bench.hear(), [426]);
     assert_eq!(bench.say("PASV"), [227]);

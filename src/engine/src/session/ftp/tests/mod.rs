@@ -119,7 +119,7 @@ impl Bench {
     }
 
     /// Returns the question that stays unanswered.
-    fn asked(&self) -> &StoreRequest {
+    fn first_request(&self) -> &StoreRequest {
         &self.world.store_requests[0]
     }
 

@@ -199,7 +199,7 @@ fn operate(world: &mut World, [kind, value, more, last]: [u8; 4]) {
             let request = &REQUESTS[usize::from(more) % REQUESTS.len()];
             if let Some(wire) = world.wires.get_mut(&id) {
                 wire.script.extend(request.text.bytes());
-                wire.asked.push(request);
+                wire.requests.push(request);
             }
             let bytes = if last < 160 { usize::MAX } else { usize::from(last) % 40 };
             world.say(id, bytes);
@@ -219,8 +219,8 @@ fn operate(world: &mut World, [kind, value, more, last]: [u8; 4]) {
             world.drive(id);
         }
         (7 | 8, Some(_)) => {
-            let asked = usize::from(value).checked_rem(world.store_requests.len());
-            match asked.map(|at| world.store_requests.swap_remove(at)) {
+            let index = usize::from(value).checked_rem(world.store_requests.len());
+            match index.map(|at| world.store_requests.swap_remove(at)) {
                 Some(request) if more > 240 => world.refuse(request),
                 Some(request) => world.answer(request, if more < 128 { 0 } else { more % 8 }),
                 None => {}
@@ -283,7 +283,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
             world.past.extend(wires);
         }
         2 => {
-            let is_new = world.wires.get(&id).is_some_and(|wire| wire.asked.is_empty());
+            let is_new = world.wires.get(&id).is_some_and(|wire| wire.requests.is_empty());
             if is_new {
                 let why = Handshake::NoSharedSuite;
                 world.turn(|engine, turn| engine.handle_handshake_failed(id, why, turn));
@@ -319,16 +319,16 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
 /// and each file or part is of one version of the requested file.
 fn judge(world: &World, wire: &Wire) {
     let is_head = |number: usize, status: u16| {
-        let asked = wire.asked.get(number);
+        let request = wire.requests.get(number);
         // These are responses to requests that could not be parsed.
-        asked.is_some_and(|request| request.is_head) && !matches!(status, 400 | 408 | 414 | 431)
+        request.is_some_and(|request| request.is_head) && !matches!(status, 400 | 408 | 414 | 431)
     };
     let (replies, rest) = phone::read(&wire.out, is_head);
     assert!(rest.is_empty() || b"HTTP/1.1 ".iter().zip(rest).all(|(a, b)| a == b));
     let finals: Vec<_> = replies.iter().filter(|reply| reply.status >= 200).collect();
-    assert!(finals.len() <= wire.asked.len().max(1), "more answers than questions");
+    assert!(finals.len() <= wire.requests.len().max(1), "more answers than questions");
     let stranger = wire.peer.ip() == IpAddr::V4(Ipv4Addr::new(11, 0, 0, 1));
-    for (reply, request) in finals.iter().zip(&wire.asked) {
+    for (reply, request) in finals.iter().zip(&wire.requests) {
         let tag = reply.field("etag").as_bytes();
         let known = world.disk.known.get(tag);
         match reply.status {

@@ -9,7 +9,9 @@ use crate::vault::upload::{Existing, PartDone, PartOp, Upload};
 
 /// Returns the upload that the server asks to be stored.
 fn upload(bench: &Bench) -> &Upload {
-    let StoreRequest::Store { upload, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
+    let StoreRequest::Store { upload, .. } = bench.first_request() else {
+        panic!("{:?}", bench.first_request())
+    };
     upload
 }
 

@@ -251,8 +251,8 @@ fn a_mapped_file_comes_in_parts_that_were_looked_at() {
         bench.answer(0);
         let (mut room, mut parts) = (std::ptr::null(), 0);
         while !bench.world.store_requests.is_empty() {
-            let StoreRequest::Read { bytes, buffer, .. } = bench.asked() else {
-                panic!("{:?}", bench.asked())
+            let StoreRequest::Read { bytes, buffer, .. } = bench.first_request() else {
+                panic!("{:?}", bench.first_request())
             };
             assert!(*bytes <= 64 << 10, "a connection keeps little in memory");
             assert!(parts == 0 || buffer.as_ptr() == room, "the same room again");
@@ -416,7 +416,7 @@ fn an_answer_to_another_question_does_nothing() {
     let mut bench = Bench::new();
     bench.answers = false;
     bench.send(&head("GET /a.txt", &[]));
-    let ticket = bench.asked().ticket();
+    let ticket = bench.first_request().ticket();
     for reply in [
         StoreReply::Verified { ticket, unchanged: false },
         StoreReply::Read { ticket, result: Err(OpenError::Gone) },
@@ -441,5 +441,5 @@ fn a_blob_that_is_stale_is_not_sent_to_the_next_phone() {
     entry.blob(Form::Octet).unwrap().mark_stale();
     bench.answers = false;
     bench.send(&head("GET /huge.bin", &[]));
-    assert!(matches!(bench.asked(), StoreRequest::Open { .. }));
+    assert!(matches!(bench.first_request(), StoreRequest::Open { .. }));
 }

@@ -11,11 +11,11 @@ fn an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request() {
     let mut bench = Bench::new();
     bench.answers = false;
     bench.send(&head("GET /a.txt", &[]));
-    let first = bench.asked().ticket();
+    let first = bench.first_request().ticket();
     bench.answer(0);
     assert_eq!(bench.statuses(), [200]);
     bench.send(&head("GET /b.bin", &[]));
-    assert!(matches!(bench.asked(), StoreRequest::Open { ticket, .. } if *ticket != first));
+    assert!(matches!(bench.first_request(), StoreRequest::Open { ticket, .. } if *ticket != first));
     let again = StoreReply::Opened { ticket: first, result: Err(OpenError::Gone) };
     bench.world.turn(|engine, turn| engine.handle_store_reply(again, turn));
     bench.world.settle();

@@ -134,7 +134,7 @@ impl Bench {
     }
 
     /// Returns the oldest question of the server, which stays unanswered.
-    fn asked(&self) -> &StoreRequest {
+    fn first_request(&self) -> &StoreRequest {
         &self.world.store_requests[0]
     }
 

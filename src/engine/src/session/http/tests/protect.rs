@@ -165,7 +165,9 @@ fn a_body_that_comes_while_the_password_is_checked_is_stored_whole() {
     let head = head("PUT /x.log", &["Content-Length: 5", &basic("ann", "secret")]);
     bench.send(&[&head, b"bytesGET /b.bin HTTP/1.1\r\nHost: x\r\n\r\n".as_slice()].concat());
     bench.answer(0);
-    let StoreRequest::Store { upload, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
+    let StoreRequest::Store { upload, .. } = bench.first_request() else {
+        panic!("{:?}", bench.first_request())
+    };
     assert_eq!(upload.bytes, b"bytes");
     bench.answers = true;
     bench.settle();
@@ -180,7 +182,7 @@ fn requests_behind_one_that_waits_wait_as_well_and_each_has_its_own_password() {
     let all = [get("/a.txt", "secret"), get("/a.txt", "other"), get("/b.bin", "any")].concat();
     bench.send(&all);
     assert_eq!(bench.raw(), b"");
-    assert!(bench.world.store_requests.len() == 1 && login(bench.asked()).name == b"ann");
+    assert!(bench.world.store_requests.len() == 1 && login(bench.first_request()).name == b"ann");
     bench.answers = true;
     bench.settle();
     assert_eq!(bench.statuses(), [200, 401, 200]);
@@ -209,7 +211,7 @@ fn a_row_that_changes_while_a_password_is_checked_asks_anew() {
     bench.send(&get("/a.txt", "secret"));
     bench.world.reload(|policy| policy.protections.0[0] = row("a.txt", "/other"));
     bench.answer(0);
-    assert_eq!(login(bench.asked()).users, [std::path::PathBuf::from("/other")]);
+    assert_eq!(login(bench.first_request()).users, [std::path::PathBuf::from("/other")]);
     bench.answer(0);
     bench.answers = true;
     bench.settle();
@@ -292,7 +294,7 @@ fn a_digest_is_checked_for_the_method_that_it_came_with() {
             continue;
         }
         bench.send(&head(&request, &[&digest("/a.txt", &nonce, count)]));
-        let LoginSecret::Digest(_, shown) = &login(bench.asked()).secret else { panic!() };
+        let LoginSecret::Digest(_, shown) = &login(bench.first_request()).secret else { panic!() };
         assert_eq!(*shown, method.as_bytes());
         bench.answers = true;
         bench.settle();
@@ -382,7 +384,11 @@ fn a_users_data_is_covered_unless_the_vault_asks_for_secrets_itself() {
     let mut pinned = with(Auth::Pinned);
     pinned.answers = false;
     pinned.send(&head(&format!("GET {item}"), &[&right]));
-    assert!(matches!(pinned.asked(), StoreRequest::Vault { .. }), "{:?}", pinned.asked());
+    assert!(
+        matches!(pinned.first_request(), StoreRequest::Vault { .. }),
+        "{:?}",
+        pinned.first_request()
+    );
     // The vault's own secret does not open a file of the roots.
     let mut file = with(Auth::Pinned);
     assert_eq!(file.ask_with("GET /3_96xxdata.txt", &[&right]).status, 404);

@@ -20,7 +20,9 @@ fn change(policy: &mut Policy, change: impl FnOnce(&mut VaultPolicy)) {
 
 /// Returns the request to the vault.
 fn request(bench: &Bench) -> &VaultRequest {
-    let StoreRequest::Vault { request, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
+    let StoreRequest::Vault { request, .. } = bench.first_request() else {
+        panic!("{:?}", bench.first_request())
+    };
     request
 }
 

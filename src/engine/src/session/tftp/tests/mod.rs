@@ -153,7 +153,7 @@ impl Bench {
         let record = self.world.records.last().unwrap();
         let name = match &record.subject {
             Subject::File(entry) => entry.path.to_string(),
-            Subject::Said(asked) => String::from_utf8_lossy(asked).into_owned(),
+            Subject::Said(requested) => String::from_utf8_lossy(requested).into_owned(),
             Subject::Unreadable => String::new(),
         };
         (name, record.outcome)

@@ -47,8 +47,8 @@ fn a_source_outside_the_list_gets_the_override_files_and_no_others() {
 #[test]
 fn a_request_to_a_broadcast_address_is_dropped_in_silence() {
     let mut bench = Bench::new();
-    for asked in [request(1, "two", "octet", ""), request(1, "none", "octet", ""), vec![0, 1]] {
-        assert_eq!(bench.broadcast(&asked), SILENCE);
+    for requested in [request(1, "two", "octet", ""), request(1, "none", "octet", ""), vec![0, 1]] {
+        assert_eq!(bench.broadcast(&requested), SILENCE);
     }
     assert_eq!(bench.world.counters.tftp_broadcast.value(), 2);
 }
@@ -72,9 +72,9 @@ fn a_broken_request_is_told_so_and_other_noise_is_not() {
 #[test]
 fn garbage_behind_a_good_request_is_ignored() {
     let mut bench = Bench::new();
-    let mut asked = request(1, "two", "octet", "");
-    asked.extend(b"\xff\xfe garbage");
-    assert_eq!(bench.tell(PortId(0), &asked), ["DATA 1 512"]);
+    let mut requested = request(1, "two", "octet", "");
+    requested.extend(b"\xff\xfe garbage");
+    assert_eq!(bench.tell(PortId(0), &requested), ["DATA 1 512"]);
 }
 
 #[test]

@@ -15,8 +15,8 @@ fn options_that_were_not_asked_are_never_answered() {
 fn unknown_and_unusable_options_are_left_out_and_no_error() {
     let mut bench = Bench::new();
     assert_eq!(bench.read("two", "multicast x blksize 4 timeout 0 windowsize 0"), ["DATA 1 512"]);
-    let asked = "saveme yes blksize 1024 timeout 900";
-    assert_eq!(bench.phone(OTHER).read("two", asked), ["OACK blksize 1024"]);
+    let requested = "saveme yes blksize 1024 timeout 900";
+    assert_eq!(bench.phone(OTHER).read("two", requested), ["OACK blksize 1024"]);
 }
 
 #[test]

@@ -187,7 +187,10 @@ impl World {
     fn is_being_stored(&self, peer: SocketAddr, payload: Payload<'_>) -> bool {
         let Some(id) = self.engine.transfers.find(peer) else { return false };
         let own = ticket(id);
-        let stored = |request: &StoreRequest| matches!(request, StoreRequest::Store { ticket, .. } if *ticket == own);
+        let stored = |request: &StoreRequest| {
+            let is_store = matches!(request, StoreRequest::Store { .. });
+            is_store && request.ticket() == own
+        };
         matches!(payload, Payload::Control(_)) && self.store_requests.iter().any(stored)
     }
 

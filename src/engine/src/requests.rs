@@ -80,7 +80,7 @@ pub enum StoreRequest {
         /// The part of the files that this session may see.
         tree: Arc<files::Tree>,
         /// The operation.
-        act: Box<files::Act>,
+        op: Box<files::FilesOp>,
     },
     /// Check a name and a password.
     Login {
@@ -148,7 +148,7 @@ pub enum StoreReply {
         /// The asker's ticket.
         ticket: Ticket,
         /// What was done, or why it was not.
-        result: Result<files::Done, files::Fault>,
+        result: Result<files::FilesReply, files::FilesError>,
     },
     /// Whether a user may log in.
     Login {

@@ -20,7 +20,7 @@ use crate::replies::{Replies, Workers};
 use crate::vault::store::{Directories, Writer};
 use crate::vault::threads::{Queues, SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures};
 use engine::catalog::StoreError;
-use engine::files::Fault;
+use engine::files::FilesError;
 use engine::requests::{StoreReply, StoreRequest};
 use wire::time::Instant;
 
@@ -38,7 +38,7 @@ pub struct StoreConfig {
     pub uploads_max: usize,
     /// Requests of administrators that wait for their thread; one more is returned to the worker.
     /// Default 1,024.
-    pub acts_max: usize,
+    pub file_ops_max: usize,
     /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
     pub upload_directory_bytes_max: u64,
 }
@@ -48,7 +48,7 @@ impl Default for StoreConfig {
         StoreConfig {
             loader: LoaderConfig::default(),
             uploads_max: 8_192,
-            acts_max: 1_024,
+            file_ops_max: 1_024,
             upload_directory_bytes_max: 4 << 30,
         }
     }
@@ -84,7 +84,7 @@ struct Senders {
     _running: Sender<()>,
     requests: Sender<(usize, StoreRequest)>,
     writes: Sender<Task>,
-    acts: Sender<(usize, StoreRequest)>,
+    file_ops: Sender<(usize, StoreRequest)>,
 }
 
 /// The other ends of the senders.
@@ -92,7 +92,7 @@ struct Receivers {
     end: Receiver<()>,
     requests: Receiver<(usize, StoreRequest)>,
     writes: Receiver<Task>,
-    acts: Receiver<(usize, StoreRequest)>,
+    file_ops: Receiver<(usize, StoreRequest)>,
 }
 
 impl Store {
@@ -138,7 +138,7 @@ impl Store {
     ) -> io::Result<()> {
         let Some(threads) = &mut self.threads else { return Ok(()) };
         let now = move || Instant::START + started.elapsed();
-        let Receivers { end, requests, writes, acts } = receivers;
+        let Receivers { end, requests, writes, file_ops } = receivers;
 
         let writer = Writer::new(Arc::clone(&self.directories), config.upload_directory_bytes_max);
         let (vault, workers) = (Arc::clone(&self.vault), Arc::clone(&self.workers));
@@ -155,7 +155,7 @@ impl Store {
         let files = Files::new(Arc::clone(&self.published), Sender::clone(&senders.requests));
         let workers = Arc::clone(&self.workers);
         threads.spawn("admin-files", move || {
-            files.run(&acts, |worker, one| workers.reply(worker, one));
+            files.run(&file_ops, |worker, one| workers.reply(worker, one));
         })?;
 
         let (secrets, unproven) = bounded(SECRETS_MAX);
@@ -198,9 +198,10 @@ impl Store {
                 .writes
                 .try_send((worker, request, None))
                 .map_err(|refused| refused.into_inner().1),
-            StoreRequest::Files { .. } => {
-                senders.acts.try_send((worker, request)).map_err(|refused| refused.into_inner().1)
-            }
+            StoreRequest::Files { .. } => senders
+                .file_ops
+                .try_send((worker, request))
+                .map_err(|refused| refused.into_inner().1),
         }
     }
 
@@ -232,9 +233,9 @@ fn channels(config: &StoreConfig) -> (Senders, Receivers) {
     let (running, end) = bounded(0);
     let (requests, asked) = bounded(config.loader.requests_max);
     let (writes, written) = bounded(config.uploads_max);
-    let (acts, wanted) = bounded(config.acts_max);
-    let senders = Senders { _running: running, requests, writes, acts };
-    (senders, Receivers { end, requests: asked, writes: written, acts: wanted })
+    let (file_ops, wanted) = bounded(config.file_ops_max);
+    let senders = Senders { _running: running, requests, writes, file_ops };
+    (senders, Receivers { end, requests: asked, writes: written, file_ops: wanted })
 }
 
 /// Answers the requests that are not for a file of the catalog. Returns `None` if another thread
@@ -264,7 +265,7 @@ fn reply_other(
             Some(StoreReply::Upload { ticket, result: Err(StoreError::Busy) })
         }
         StoreRequest::Files { ticket, .. } => {
-            Some(StoreReply::Files { ticket, result: Err(Fault::Busy) })
+            Some(StoreReply::Files { ticket, result: Err(FilesError::Busy) })
         }
         // The loader answers these itself.
         StoreRequest::Open { .. } | StoreRequest::Verify { .. } | StoreRequest::Read { .. } => None,

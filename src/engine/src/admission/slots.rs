@@ -189,8 +189,8 @@ impl Slots {
         }
     }
 
-    /// Puts new limits into force. [`Slots::admit`] calls this; a loop that calls it on reload serves
-    /// waiting clients at once. A client that is being served keeps its slot.
+    /// Puts new limits into force. [`Slots::admit`] calls this; a loop that calls it on reload
+    /// serves waiting clients at once. A client that is being served keeps its slot.
     pub fn adopt(&mut self, limits: &SlotLimits) {
         if self.limits == *limits {
             return;

@@ -5,11 +5,11 @@
 //! operation reaches beyond the data directories or changes a file in place: phones finish the
 //! version that they began.
 
-pub mod fault;
+pub mod error;
 pub mod path;
 pub mod tree;
 
-pub use fault::{Fault, Why};
+pub use error::{FilesError, ForbiddenReason};
 pub use path::{BadPath, TreePath};
 pub use tree::{Area, Tree};
 
@@ -22,7 +22,7 @@ use wire::ftp::listing::{Facts, Rights};
 
 /// An operation in the tree.
 #[derive(Debug)]
-pub enum Act {
+pub enum FilesOp {
     /// List a directory or a file, as the bytes of a data connection.
     List {
         /// A directory or a file. If neither exists, the last name is a pattern: `*.bin`.
@@ -34,7 +34,7 @@ pub enum Act {
         form: Form,
     },
     /// Describe one file or directory.
-    Look {
+    Describe {
         /// Its path.
         at: TreePath,
     },
@@ -79,26 +79,26 @@ pub enum Act {
         /// The file's path.
         at: TreePath,
         /// What happens to an existing file.
-        how: How,
+        mode: UploadMode,
     },
     /// Write more bytes of an upload.
     Write {
         /// The upload; lost if this fails, with all its bytes.
-        part: Part,
+        part: PartialFile,
         /// At most a few MiB, because other operations wait meanwhile.
         bytes: Vec<u8>,
     },
     /// Move a complete upload to its destination.
     Finish {
         /// The upload.
-        part: Part,
+        part: PartialFile,
         /// Cancels it, if in time.
         cancel: CancelToken,
     },
     /// Discard an upload. Dropping the part does the same, without an answer.
     Discard {
         /// The upload.
-        part: Part,
+        part: PartialFile,
     },
 }
 
@@ -117,7 +117,7 @@ pub enum Form {
 
 /// What an upload does with an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum UploadMode {
     /// It replaces the file.
     Replace,
     /// It is appended to the file.
@@ -143,11 +143,11 @@ pub struct Member {
 
 /// The result of an operation. Every change is durable and in the catalog.
 #[derive(Debug)]
-pub enum Done {
+pub enum FilesReply {
     /// The bytes of a listing.
     Listed(Vec<u8>),
     /// A description.
-    Looked {
+    Described {
         /// The path, as spelled on the disk.
         at: TreePath,
         /// The file or directory.
@@ -167,14 +167,14 @@ pub enum Done {
     /// An upload has begun.
     Begun {
         /// The upload.
-        part: Part,
+        part: PartialFile,
         /// The path of the future file, as spelled on the disk.
         at: TreePath,
     },
     /// More bytes were written.
     Written {
         /// The upload.
-        part: Part,
+        part: PartialFile,
         /// The bytes' buffer, to be used again.
         buffer: Vec<u8>,
     },
@@ -185,23 +185,23 @@ pub enum Done {
 }
 
 /// An upload under way. Only its owner continues it.
-pub struct Part {
+pub struct PartialFile {
     bytes: u64,
     /// `None` if a test made the part up.
     file: Option<Box<dyn Any + Send>>,
 }
 
-impl Part {
+impl PartialFile {
     /// Makes an upload that has so many bytes, with the file to which it is written.
     #[must_use]
-    pub fn new(bytes: u64, file: Box<dyn Any + Send>) -> Part {
-        Part { bytes, file: Some(file) }
+    pub fn new(bytes: u64, file: Box<dyn Any + Send>) -> PartialFile {
+        PartialFile { bytes, file: Some(file) }
     }
 
     /// Makes an upload to a disk that does not exist, for simulations.
     #[must_use]
-    pub fn made_up(bytes: u64) -> Part {
-        Part { bytes, file: None }
+    pub fn made_up(bytes: u64) -> PartialFile {
+        PartialFile { bytes, file: None }
     }
 
     /// Returns how many bytes it has, including those of the existing file.
@@ -222,8 +222,8 @@ impl Part {
     }
 }
 
-impl fmt::Debug for Part {
+impl fmt::Debug for PartialFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Part of {} bytes", self.bytes)
+        write!(f, "PartialFile of {} bytes", self.bytes)
     }
 }

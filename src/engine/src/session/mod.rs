@@ -276,7 +276,7 @@ pub enum Refusal {
     /// The data connection failed (FTP).
     DataConnection(DataFault),
     /// An administrator's operation on files failed.
-    Files(crate::files::Fault),
+    Files(crate::files::FilesError),
     /// An existing file or directory is in the way of the upload (HTTP 409).
     Conflict(crate::catalog::StoreError),
     /// The size of a text sent by `TYPE A` is not known (FTP, `SIZE`).

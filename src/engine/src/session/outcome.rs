@@ -5,7 +5,7 @@
 use super::snmp::IdentityError;
 use super::{Abort, CredentialFault, DataFault, Failure, Handshake, Outcome, Refusal, Stall};
 use crate::catalog::{OpenError, StoreError};
-use crate::files::Fault;
+use crate::files::FilesError;
 use crate::protocol::Protocol;
 use wire::http::request::Malformed;
 use wire::name::BadName;
@@ -204,25 +204,27 @@ labels! {
         DataFault::OtherSession | DataFault::Elsewhere(_)
     )),
 
-    FilesNotThere "refused" "path_not_there": Outcome::Refused(Refusal::Files(Fault::NotThere)),
-    FilesExists "refused" "path_exists": Outcome::Refused(Refusal::Files(Fault::Exists)),
+    FilesNotThere "refused" "path_not_there":
+        Outcome::Refused(Refusal::Files(FilesError::NotThere)),
+    FilesExists "refused" "path_exists": Outcome::Refused(Refusal::Files(FilesError::Exists)),
     FilesNotEmpty "refused" "directory_not_empty":
-        Outcome::Refused(Refusal::Files(Fault::NotEmpty)),
+        Outcome::Refused(Refusal::Files(FilesError::NotEmpty)),
     FilesKind "refused" "path_of_other_kind":
-        Outcome::Refused(Refusal::Files(Fault::IsDirectory | Fault::NotDirectory)),
+        Outcome::Refused(Refusal::Files(FilesError::IsDirectory | FilesError::NotDirectory)),
     FilesForbidden "refused" "path_forbidden":
-        Outcome::Refused(Refusal::Files(Fault::Forbidden(_))),
-    FilesFull "refused" "disk_full": Outcome::Refused(Refusal::Files(Fault::Full)),
-    FilesTooLarge "refused" "file_too_large": Outcome::Refused(Refusal::Files(Fault::TooLarge)),
+        Outcome::Refused(Refusal::Files(FilesError::Forbidden(_))),
+    FilesFull "refused" "disk_full": Outcome::Refused(Refusal::Files(FilesError::Full)),
+    FilesTooLarge "refused" "file_too_large":
+        Outcome::Refused(Refusal::Files(FilesError::TooLarge)),
     FilesTooMany "refused" "directory_too_large":
-        Outcome::Refused(Refusal::Files(Fault::TooMany)),
-    FilesBeyondEnd "refused" "beyond_end": Outcome::Refused(Refusal::Files(Fault::BeyondEnd)),
+        Outcome::Refused(Refusal::Files(FilesError::TooMany)),
+    FilesBeyondEnd "refused" "beyond_end": Outcome::Refused(Refusal::Files(FilesError::BeyondEnd)),
     FilesBrokenOff "refused" "upload_broken_off":
-        Outcome::Refused(Refusal::Files(Fault::BrokenOff)),
-    FilesChanged "refused" "file_changed": Outcome::Refused(Refusal::Files(Fault::Changed)),
-    FilesBusy "refused" "file_busy": Outcome::Refused(Refusal::Files(Fault::Busy)),
-    FilesIo "refused" "disk_failed": Outcome::Refused(Refusal::Files(Fault::Io)),
-    FilesCrossArea "refused" "other_disk": Outcome::Refused(Refusal::Files(Fault::CrossArea)),
+        Outcome::Refused(Refusal::Files(FilesError::BrokenOff)),
+    FilesChanged "refused" "file_changed": Outcome::Refused(Refusal::Files(FilesError::Changed)),
+    FilesBusy "refused" "file_busy": Outcome::Refused(Refusal::Files(FilesError::Busy)),
+    FilesIo "refused" "disk_failed": Outcome::Refused(Refusal::Files(FilesError::Io)),
+    FilesCrossArea "refused" "other_disk": Outcome::Refused(Refusal::Files(FilesError::CrossArea)),
     ConflictExists "refused" "file_exists":
         Outcome::Refused(Refusal::Conflict(StoreError::Exists)),
     Conflict "refused" "conflict": Outcome::Refused(Refusal::Conflict(
@@ -254,7 +256,8 @@ labels! {
         Outcome::Failed(Failure::Open(OpenError::Unavailable)),
     OpenBeingWritten "failed" "file_being_written":
         Outcome::Failed(Failure::Open(OpenError::BeingWritten)),
-    OpenTooLarge "failed" "file_too_large": Outcome::Failed(Failure::Open(OpenError::TooLarge)),
+    OpenTooLarge "failed" "file_too_large":
+        Outcome::Failed(Failure::Open(OpenError::TooLarge)),
     DiskFailed "failed" "disk_failed": Outcome::Failed(
         Failure::Open(OpenError::Io) | Failure::Store(StoreError::Io)
     ),

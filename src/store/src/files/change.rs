@@ -8,14 +8,18 @@ use std::io;
 use super::resolve::{WriteTarget, canonical, must_stay, present};
 use super::thread::Files;
 use crate::durable::{Step, make_directory, placement, sweep};
-use engine::files::{Fault, Tree, TreePath, Why};
+use engine::files::{FilesError, ForbiddenReason, Tree, TreePath};
 
 impl Files {
     /// Creates a directory.
-    pub(super) fn make_directory(&mut self, tree: &Tree, at: &TreePath) -> Result<TreePath, Fault> {
+    pub(super) fn make_directory(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+    ) -> Result<TreePath, FilesError> {
         let target = self.new_target(tree, at)?;
         if target.found.is_some() {
-            return Err(Fault::Exists);
+            return Err(FilesError::Exists);
         }
         let made = self
             .disk
@@ -29,14 +33,18 @@ impl Files {
     }
 
     /// Removes a directory that holds nothing but remains of uploads after a crash.
-    pub(super) fn remove_directory(&mut self, tree: &Tree, at: &TreePath) -> Result<(), Fault> {
+    pub(super) fn remove_directory(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+    ) -> Result<(), FilesError> {
         let target = self.write_target(tree, at)?;
-        let found = target.found.as_ref().ok_or(Fault::NotThere)?;
+        let found = target.found.as_ref().ok_or(FilesError::NotThere)?;
         if !found.is_dir() {
-            return Err(Fault::NotDirectory);
+            return Err(FilesError::NotDirectory);
         }
         if let Some(why) = must_stay(tree, &canonical(&target.full())) {
-            return Err(Fault::Forbidden(why));
+            return Err(FilesError::Forbidden(why));
         }
         if let Ok(dir) = target.dir.open_dir(&target.name) {
             sweep(&dir, 0);
@@ -46,11 +54,11 @@ impl Files {
     }
 
     /// Removes a file, or a link itself.
-    pub(super) fn delete(&mut self, tree: &Tree, at: &TreePath) -> Result<(), Fault> {
+    pub(super) fn delete(&mut self, tree: &Tree, at: &TreePath) -> Result<(), FilesError> {
         let target = self.write_target(tree, at)?;
-        let found = target.found.as_ref().ok_or(Fault::NotThere)?;
+        let found = target.found.as_ref().ok_or(FilesError::NotThere)?;
         if found.is_dir() {
-            return Err(Fault::IsDirectory);
+            return Err(FilesError::IsDirectory);
         }
         let alone = placement::lock();
         let removed = target.dir.remove_file(&target.name);
@@ -58,7 +66,7 @@ impl Files {
         self.gone(&target, removed)
     }
 
-    fn gone(&mut self, target: &WriteTarget, removed: io::Result<()>) -> Result<(), Fault> {
+    fn gone(&mut self, target: &WriteTarget, removed: io::Result<()>) -> Result<(), FilesError> {
         removed.map_err(|why| self.fault(&why, "remove", &target.full()))?;
         self.disk.changed(&target.path, &target.dir);
         self.broken_off.remove(&target.full());
@@ -71,12 +79,12 @@ impl Files {
         tree: &Tree,
         from: &TreePath,
         to: &TreePath,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), FilesError> {
         let old = self.write_target(tree, from)?;
-        let found = old.found.as_ref().ok_or(Fault::NotThere)?;
+        let found = old.found.as_ref().ok_or(FilesError::NotThere)?;
         let is_directory = found.is_dir();
         if is_directory && let Some(why) = must_stay(tree, &canonical(&old.full())) {
-            return Err(Fault::Forbidden(why));
+            return Err(FilesError::Forbidden(why));
         }
         let mut new = self.new_target(tree, to)?;
         // Only the case of its name changes.
@@ -89,7 +97,7 @@ impl Files {
             new.found = spelled_so.map_err(|why| self.fault(&why, "look at", &new.full()))?;
         }
         match &new.found {
-            Some(there) if is_directory || there.is_dir() => return Err(Fault::Exists),
+            Some(there) if is_directory || there.is_dir() => return Err(FilesError::Exists),
             Some(_) | None => {}
         }
         let alone = placement::lock();
@@ -99,7 +107,7 @@ impl Files {
             .and_then(|()| old.dir.rename(&old.name, &new.dir, &new.name));
         drop(alone);
         renamed.map_err(|why| match why.kind() == io::ErrorKind::InvalidInput {
-            true => Fault::Forbidden(Why::IntoItself),
+            true => FilesError::Forbidden(ForbiddenReason::IntoItself),
             false => self.fault(&why, "rename", &old.full()),
         })?;
         self.disk.changed(&old.path, &old.dir);

@@ -21,7 +21,7 @@ use crate::content::root_dir::RootDir;
 use crate::version::version_of;
 use engine::catalog::{Entry, RootHandle, RootId};
 use engine::files::path::is_part;
-use engine::files::{Fault, Form, Member, Tree, TreePath, Why};
+use engine::files::{FilesError, ForbiddenReason, Form, Member, Tree, TreePath};
 use engine::vault::glob;
 use wire::ftp::listing::{self, Kind, Rights};
 use wire::name::FileName;
@@ -41,7 +41,7 @@ impl Files {
         at: &TreePath,
         requested: &str,
         form: Form,
-    ) -> Result<Vec<u8>, Fault> {
+    ) -> Result<Vec<u8>, FilesError> {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut lines = Vec::new();
         let (found, itself, pattern) = self.find_some(tree, at, form)?;
@@ -56,7 +56,7 @@ impl Files {
             }
             // MLSD is only for directories (RFC 3659, 7.2.1).
             Found::Resolved(_) if !itself.is_directory && matches!(form, Form::Facts(_)) => {
-                return Err(Fault::NotDirectory);
+                return Err(FilesError::NotDirectory);
             }
             Found::Resolved(_) if !itself.is_directory => vec![(at.name().to_owned(), itself)],
             Found::Resolved(resolved) => self.members(tree, &resolved)?,
@@ -73,7 +73,7 @@ impl Files {
         for (name, member) in members.iter().filter(|(name, _)| is_meant(name)) {
             write_line(&mut lines, &format!("{before}{name}"), *member, form, now_s);
             if lines.len() > self.listing_bytes_max {
-                return Err(Fault::TooMany);
+                return Err(FilesError::TooMany);
             }
         }
         Ok(lines)
@@ -86,26 +86,30 @@ impl Files {
         tree: &'a Tree,
         at: &TreePath,
         form: Form,
-    ) -> Result<(Found<'a>, Member, Option<Regex>), Fault> {
+    ) -> Result<(Found<'a>, Member, Option<Regex>), FilesError> {
         let takes_patterns = match form {
             Form::List | Form::Names => at.name().contains(['*', '?']),
             Form::Facts(_) | Form::Itself(_) => false,
         };
         match self.find(tree, at).and_then(|found| Ok((self.member(tree, &found)?, found))) {
-            Err(Fault::NotThere) if takes_patterns => {}
+            Err(FilesError::NotThere) if takes_patterns => {}
             found => return found.map(|(itself, found)| (found, itself, None)),
         }
-        let pattern = glob::compile(at.name()).map_err(|_| Fault::NotThere)?;
+        let pattern = glob::compile(at.name()).map_err(|_| FilesError::NotThere)?;
         let found = self.find(tree, &at.parent())?;
         let itself = self.member(tree, &found)?;
         match itself.is_directory {
             true => Ok((found, itself, Some(pattern))),
-            false => Err(Fault::NotDirectory),
+            false => Err(FilesError::NotDirectory),
         }
     }
 
     /// Describes one file or directory, and returns its exact spelling.
-    pub(super) fn look(&mut self, tree: &Tree, at: &TreePath) -> Result<(TreePath, Member), Fault> {
+    pub(super) fn look(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+    ) -> Result<(TreePath, Member), FilesError> {
         let found = self.find(tree, at)?;
         let member = self.member(tree, &found)?;
         Ok(match found {
@@ -115,12 +119,12 @@ impl Files {
     }
 
     /// Returns the catalog's entry of a file, or a new one if the catalog has none of the name.
-    pub(super) fn entry(&mut self, tree: &Tree, at: &TreePath) -> Result<Arc<Entry>, Fault> {
+    pub(super) fn entry(&mut self, tree: &Tree, at: &TreePath) -> Result<Arc<Entry>, FilesError> {
         let found = self.find(tree, at)?;
         if self.member(tree, &found)?.is_directory {
-            return Err(Fault::IsDirectory);
+            return Err(FilesError::IsDirectory);
         }
-        let Found::Resolved(resolved) = found else { return Err(Fault::IsDirectory) };
+        let Found::Resolved(resolved) = found else { return Err(FilesError::IsDirectory) };
         let full = resolved.area.dir.join(&resolved.path);
         let catalog = self.published.catalog();
         let known = catalog.roots.iter().find_map(|root| {
@@ -140,7 +144,7 @@ impl Files {
     }
 
     /// Describes something that was found.
-    fn member(&self, tree: &Tree, found: &Found<'_>) -> Result<Member, Fault> {
+    fn member(&self, tree: &Tree, found: &Found<'_>) -> Result<Member, FilesError> {
         match found {
             Found::Virtual(_) => {
                 let dirs = tree.areas().iter().filter_map(|area| area.dir.metadata().ok());
@@ -151,10 +155,10 @@ impl Files {
                 Ok(Member { is_directory: true, bytes: 0, modified_s, rights: Rights::READ })
             }
             Found::Resolved(resolved) => {
-                let meta = resolved.found.as_ref().ok_or(Fault::NotThere)?;
+                let meta = resolved.found.as_ref().ok_or(FilesError::NotThere)?;
                 let followed =
                     follow(tree, &resolved.root_dir, &resolved.area.dir, &resolved.path, meta);
-                let member = followed.ok_or(Fault::Forbidden(Why::Special))?;
+                let member = followed.ok_or(FilesError::Forbidden(ForbiddenReason::Special))?;
                 let parent = resolved.path.rsplit_once('/').map_or(".", |(parent, _)| parent);
                 let above = !resolved.is_area() && may(resolved.root_dir.dir(), parent, CHANGE);
                 let (dir, path) = match resolved.path.as_str() {
@@ -171,7 +175,7 @@ impl Files {
         &self,
         tree: &Tree,
         resolved: &Resolved<'_>,
-    ) -> Result<Vec<(String, Member)>, Fault> {
+    ) -> Result<Vec<(String, Member)>, FilesError> {
         let refuse = |why| self.fault(&why, "list", &resolved.real);
         let dir = open_dir(&resolved.root_dir, &resolved.path).map_err(refuse)?;
         let real = canonical(&resolved.real);
@@ -194,7 +198,7 @@ impl Files {
             let Some(member) = member else { continue };
             bytes += LINE_BYTES + 2 * name.len();
             if bytes > self.listing_bytes_max {
-                return Err(Fault::TooMany);
+                return Err(FilesError::TooMany);
             }
             let member = with_rights(member, tree, (&dir, &name), &real.join(&name), above);
             members.push((name, member));

@@ -12,7 +12,7 @@ use super::thread::Files;
 use crate::content::path::{is_access_list, is_hidden, join};
 use crate::content::root_dir::RootDir;
 use engine::files::tree::Place;
-use engine::files::{Area, Fault, Tree, TreePath, Why};
+use engine::files::{Area, FilesError, ForbiddenReason, Tree, TreePath};
 use wire::name::FileName;
 
 /// A file or directory in an area, or a free name for one.
@@ -67,10 +67,14 @@ impl Resolved<'_> {
 
 impl Files {
     /// Finds a path in any spelling. Hidden files are not found.
-    pub(super) fn find<'a>(&mut self, tree: &'a Tree, at: &TreePath) -> Result<Found<'a>, Fault> {
+    pub(super) fn find<'a>(
+        &mut self,
+        tree: &'a Tree,
+        at: &TreePath,
+    ) -> Result<Found<'a>, FilesError> {
         let (area, rest) = match tree.find(at) {
             Place::Virtual(members) => return Ok(Found::Virtual(members)),
-            Place::Nothing => return Err(Fault::NotThere),
+            Place::Nothing => return Err(FilesError::NotThere),
             Place::In(area, rest) => (area, rest),
         };
         self.sweep(&area.dir);
@@ -78,7 +82,8 @@ impl Files {
         let root_dir = root_dir.map_err(|why| self.fault(&why, "open", &area.dir))?;
         let (path, found) = self.spelled(&root_dir, &area.dir, &rest)?;
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let real = root_dir.real_path(parent).ok_or(Fault::Forbidden(Why::Special))?;
+        let real =
+            root_dir.real_path(parent).ok_or(FilesError::Forbidden(ForbiddenReason::Special))?;
         let name = path.rsplit('/').next().unwrap_or_default();
         // A path joined with an empty name would end in a slash.
         let real = match join(&real, name) {
@@ -89,10 +94,10 @@ impl Files {
         if is_hidden(&resolved.path)
             || is_access_list(resolved.path.to_ascii_lowercase().as_bytes())
         {
-            return Err(Fault::NotThere);
+            return Err(FilesError::NotThere);
         }
         if is_protected(tree, &canonical(&resolved.real)) {
-            return Err(Fault::Forbidden(Why::Protected));
+            return Err(FilesError::Forbidden(ForbiddenReason::Protected));
         }
         Ok(Found::Resolved(Box::new(resolved)))
     }
@@ -102,9 +107,9 @@ impl Files {
         &mut self,
         tree: &'a Tree,
         at: &TreePath,
-    ) -> Result<Resolved<'a>, Fault> {
+    ) -> Result<Resolved<'a>, FilesError> {
         match self.find(tree, at)? {
-            Found::Virtual(_) => Err(Fault::Forbidden(Why::Virtual)),
+            Found::Virtual(_) => Err(FilesError::Forbidden(ForbiddenReason::Virtual)),
             Found::Resolved(resolved) => Ok(*resolved),
         }
     }
@@ -115,21 +120,23 @@ impl Files {
         &mut self,
         tree: &Tree,
         at: &TreePath,
-    ) -> Result<WriteTarget, Fault> {
+    ) -> Result<WriteTarget, FilesError> {
         match tree.find(at) {
-            Place::In(_, rest) if is_hidden(&rest) => return Err(Fault::Forbidden(Why::Hidden)),
+            Place::In(_, rest) if is_hidden(&rest) => {
+                return Err(FilesError::Forbidden(ForbiddenReason::Hidden));
+            }
             // Nothing can be created beside the data directories.
             Place::Nothing if matches!(tree.find(&at.parent()), Place::Virtual(_)) => {
-                return Err(Fault::Forbidden(Why::Virtual));
+                return Err(FilesError::Forbidden(ForbiddenReason::Virtual));
             }
             Place::In(..) | Place::Virtual(_) | Place::Nothing => {}
         }
         if is_access_list(at.name().to_ascii_lowercase().as_bytes()) {
-            return Err(Fault::Forbidden(Why::Protected));
+            return Err(FilesError::Forbidden(ForbiddenReason::Protected));
         }
         let resolved = self.resolve(tree, at)?;
         if resolved.is_area() {
-            return Err(Fault::Forbidden(Why::Root));
+            return Err(FilesError::Forbidden(ForbiddenReason::Root));
         }
         let (parent, name) = resolved.path.rsplit_once('/').unwrap_or(("", &resolved.path));
         let dir = open_dir(&resolved.root_dir, parent);
@@ -145,13 +152,17 @@ impl Files {
     }
 
     /// Finds a free name for something new; a phone must be able to request it.
-    pub(super) fn new_target(&mut self, tree: &Tree, at: &TreePath) -> Result<WriteTarget, Fault> {
+    pub(super) fn new_target(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+    ) -> Result<WriteTarget, FilesError> {
         let target = self.write_target(tree, at)?;
         if target.found.is_none()
             && let Place::In(_, rest) = tree.find(&target.at)
             && let Err(refused) = FileName::parse(rest.as_bytes())
         {
-            return Err(Fault::Forbidden(Why::Name(refused)));
+            return Err(FilesError::Forbidden(ForbiddenReason::Name(refused)));
         }
         Ok(target)
     }
@@ -163,7 +174,7 @@ impl Files {
         root_dir: &RootDir,
         top: &Path,
         rest: &str,
-    ) -> Result<(String, Option<Metadata>), Fault> {
+    ) -> Result<(String, Option<Metadata>), FilesError> {
         let mut path = String::new();
         let meta = |path: &str| match path {
             "" => root_dir.dir().dir_metadata().map(Some),
@@ -172,7 +183,7 @@ impl Files {
         let mut found = meta("").map_err(|why| self.fault(&why, "look at", top))?;
         for part in rest.split('/').filter(|part| !part.is_empty()) {
             if found.is_none() {
-                return Err(Fault::NotThere);
+                return Err(FilesError::NotThere);
             }
             let exact = join(&path, part);
             let looked = meta(&exact).and_then(|found| match found {
@@ -213,12 +224,12 @@ pub(super) fn is_protected(tree: &Tree, path: &Path) -> bool {
 }
 
 /// Returns why a path without links must not move: it is, or contains, something the server needs.
-pub(super) fn must_stay(tree: &Tree, path: &Path) -> Option<Why> {
+pub(super) fn must_stay(tree: &Tree, path: &Path) -> Option<ForbiddenReason> {
     let lies_there = |own: &PathBuf| canonical(own).starts_with(path);
     if tree.protected().iter().any(lies_there) {
-        return Some(Why::Protected);
+        return Some(ForbiddenReason::Protected);
     }
-    tree.roots().iter().any(lies_there).then_some(Why::Root)
+    tree.roots().iter().any(lies_there).then_some(ForbiddenReason::Root)
 }
 
 /// Returns a path without links; if it does not exist, its directory without links.

@@ -17,7 +17,7 @@ use super::upload::{Remains, Reserve, place_unless};
 use crate::content::catalog_handle::CatalogHandle;
 use crate::durable::case_index::CaseIndex;
 use crate::durable::{Disk, sweep};
-use engine::files::{Act, Done, Fault, Tree, Why};
+use engine::files::{FilesError, FilesOp, FilesReply, ForbiddenReason, Tree};
 use engine::requests::{StoreReply, StoreRequest};
 use engine::ticket::Ticket;
 use wire::name::BadName;
@@ -79,8 +79,8 @@ impl Files {
         loop {
             select! {
                 recv(requests) -> received => match received {
-                    Ok((worker, StoreRequest::Files { ticket, tree, act })) => {
-                        if let Some(result) = self.handle(worker, ticket, &tree, *act) {
+                    Ok((worker, StoreRequest::Files { ticket, tree, op })) => {
+                        if let Some(result) = self.handle(worker, ticket, &tree, *op) {
                             reply(worker, StoreReply::Files { ticket, result });
                         }
                     }
@@ -103,46 +103,58 @@ impl Files {
         worker: usize,
         ticket: Ticket,
         tree: &Tree,
-        act: Act,
-    ) -> Option<Result<Done, Fault>> {
-        Some(match act {
-            Act::List { at, requested, form } => {
-                self.list(tree, &at, &requested, form).map(Done::Listed)
+        op: FilesOp,
+    ) -> Option<Result<FilesReply, FilesError>> {
+        Some(match op {
+            FilesOp::List { at, requested, form } => {
+                self.list(tree, &at, &requested, form).map(FilesReply::Listed)
             }
-            Act::Look { at } => {
-                self.look(tree, &at).map(|(at, member)| Done::Looked { at, member })
+            FilesOp::Describe { at } => {
+                self.look(tree, &at).map(|(at, member)| FilesReply::Described { at, member })
             }
-            Act::MakeDirectory { at } => self.make_directory(tree, &at).map(|at| Done::Made { at }),
-            Act::RemoveDirectory { at } => self.remove_directory(tree, &at).map(|()| Done::Removed),
-            Act::Delete { at } => self.delete(tree, &at).map(|()| Done::Removed),
-            Act::Rename { from, to } => self.rename(tree, &from, &to).map(|()| Done::Renamed),
-            Act::Touch { at, unix_s } => self.touch(tree, &at, unix_s).map(|()| Done::Touched),
-            Act::Open { at } => match self.entry(tree, &at) {
+            FilesOp::MakeDirectory { at } => {
+                self.make_directory(tree, &at).map(|at| FilesReply::Made { at })
+            }
+            FilesOp::RemoveDirectory { at } => {
+                self.remove_directory(tree, &at).map(|()| FilesReply::Removed)
+            }
+            FilesOp::Delete { at } => self.delete(tree, &at).map(|()| FilesReply::Removed),
+            FilesOp::Rename { from, to } => {
+                self.rename(tree, &from, &to).map(|()| FilesReply::Renamed)
+            }
+            FilesOp::Touch { at, unix_s } => {
+                self.touch(tree, &at, unix_s).map(|()| FilesReply::Touched)
+            }
+            FilesOp::Open { at } => match self.entry(tree, &at) {
                 Ok(entry) => {
                     let request =
                         StoreRequest::Open { ticket, entry, form: engine::catalog::Form::Octet };
-                    return self.opens.try_send((worker, request)).err().map(|_| Err(Fault::Busy));
+                    return self
+                        .opens
+                        .try_send((worker, request))
+                        .err()
+                        .map(|_| Err(FilesError::Busy));
                 }
                 Err(fault) => Err(fault),
             },
-            Act::Begin { at, how } => {
-                self.begin(tree, &at, how).map(|(part, at)| Done::Begun { part, at })
+            FilesOp::Begin { at, mode } => {
+                self.begin(tree, &at, mode).map(|(part, at)| FilesReply::Begun { part, at })
             }
-            Act::Write { part, bytes } => {
-                self.write(part, bytes).map(|(part, buffer)| Done::Written { part, buffer })
+            FilesOp::Write { part, bytes } => {
+                self.write(part, bytes).map(|(part, buffer)| FilesReply::Written { part, buffer })
             }
-            Act::Finish { mut part, cancel } => {
+            FilesOp::Finish { mut part, cancel } => {
                 let place = place_unless(&mut part, &cancel);
                 let stored = self.finish(part);
                 if cancel.is_cancelled() {
                     self.broken_off.extend(place);
                 }
-                stored.map(Done::Stored)
+                stored.map(FilesReply::Stored)
             }
-            Act::Discard { part } => {
+            FilesOp::Discard { part } => {
                 // The dropped part leaves its remains where this thread finds them next.
                 drop(part);
-                Ok(Done::Discarded)
+                Ok(FilesReply::Discarded)
             }
         })
     }
@@ -171,35 +183,35 @@ impl Files {
     }
 
     /// Makes all changes durable, and has the catalog publish them.
-    pub(super) fn settle(&mut self, changed: &[PathBuf]) -> Result<(), Fault> {
+    pub(super) fn settle(&mut self, changed: &[PathBuf]) -> Result<(), FilesError> {
         let failed = self.disk.sync();
         // The catalog shows what is there, durable or not.
         if !self.published.look_again(changed, CATALOG_WAIT) {
             tracing::warn!("{} is not in the catalog yet", PathList(changed));
         }
-        if failed.is_empty() { Ok(()) } else { Err(Fault::Io) }
+        if failed.is_empty() { Ok(()) } else { Err(FilesError::Io) }
     }
 
     /// Translates an error of the system; logs what only an administrator can mend.
-    pub(super) fn fault(&self, why: &io::Error, verb: &str, path: &Path) -> Fault {
+    pub(super) fn fault(&self, why: &io::Error, verb: &str, path: &Path) -> FilesError {
         let fault = fault_of(why);
         match fault {
-            Fault::Io | Fault::Full | Fault::Forbidden(Why::System) => {
+            FilesError::Io | FilesError::Full | FilesError::Forbidden(ForbiddenReason::System) => {
                 self.disk.log.error(why, verb, path);
             }
-            Fault::NotThere
-            | Fault::Exists
-            | Fault::NotEmpty
-            | Fault::IsDirectory
-            | Fault::NotDirectory
-            | Fault::Forbidden(_)
-            | Fault::TooLarge
-            | Fault::TooMany
-            | Fault::BeyondEnd
-            | Fault::BrokenOff
-            | Fault::Changed
-            | Fault::Busy
-            | Fault::CrossArea => {}
+            FilesError::NotThere
+            | FilesError::Exists
+            | FilesError::NotEmpty
+            | FilesError::IsDirectory
+            | FilesError::NotDirectory
+            | FilesError::Forbidden(_)
+            | FilesError::TooLarge
+            | FilesError::TooMany
+            | FilesError::BeyondEnd
+            | FilesError::BrokenOff
+            | FilesError::Changed
+            | FilesError::Busy
+            | FilesError::CrossArea => {}
         }
         fault
     }
@@ -215,29 +227,33 @@ impl std::fmt::Display for PathList<'_> {
     }
 }
 
-fn fault_of(why: &io::Error) -> Fault {
+fn fault_of(why: &io::Error) -> FilesError {
     use io::ErrorKind::{
         AlreadyExists, ConnectionAborted, CrossesDevices, DirectoryNotEmpty, FileTooLarge,
         InvalidFilename, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
         ReadOnlyFilesystem, ResourceBusy, StorageFull,
     };
     match why.kind() {
-        NotFound => Fault::NotThere,
-        AlreadyExists => Fault::Exists,
-        DirectoryNotEmpty => Fault::NotEmpty,
-        IsADirectory => Fault::IsDirectory,
-        NotADirectory => Fault::NotDirectory,
-        StorageFull | QuotaExceeded => Fault::Full,
-        FileTooLarge => Fault::TooLarge,
-        CrossesDevices => Fault::CrossArea,
+        NotFound => FilesError::NotThere,
+        AlreadyExists => FilesError::Exists,
+        DirectoryNotEmpty => FilesError::NotEmpty,
+        IsADirectory => FilesError::IsDirectory,
+        NotADirectory => FilesError::NotDirectory,
+        StorageFull | QuotaExceeded => FilesError::Full,
+        FileTooLarge => FilesError::TooLarge,
+        CrossesDevices => FilesError::CrossArea,
         // The client that cancelled waits for no answer.
-        ResourceBusy | ConnectionAborted => Fault::Busy,
-        InvalidFilename => Fault::Forbidden(Why::Name(BadName::TooLong)),
+        ResourceBusy | ConnectionAborted => FilesError::Busy,
+        InvalidFilename => FilesError::Forbidden(ForbiddenReason::Name(BadName::TooLong)),
         // The refusal of a path that leads out has no error number of the system.
-        PermissionDenied if why.raw_os_error().is_none() => Fault::Forbidden(Why::Special),
-        PermissionDenied | ReadOnlyFilesystem => Fault::Forbidden(Why::System),
+        PermissionDenied if why.raw_os_error().is_none() => {
+            FilesError::Forbidden(ForbiddenReason::Special)
+        }
+        PermissionDenied | ReadOnlyFilesystem => FilesError::Forbidden(ForbiddenReason::System),
         #[cfg(unix)]
-        _ if why.raw_os_error() == Some(libc::ELOOP) => Fault::Forbidden(Why::Special),
-        _ => Fault::Io,
+        _ if why.raw_os_error() == Some(libc::ELOOP) => {
+            FilesError::Forbidden(ForbiddenReason::Special)
+        }
+        _ => FilesError::Io,
     }
 }

@@ -21,7 +21,7 @@ use crate::version::VersionExt as _;
 use engine::cancel::CancelToken;
 use engine::catalog::Stored;
 use engine::catalog::blob::Version;
-use engine::files::{Fault, How, Part, Tree, TreePath, Why};
+use engine::files::{FilesError, ForbiddenReason, PartialFile, Tree, TreePath, UploadMode};
 
 /// Uploads under way at a time; each has a file and a directory open.
 pub(super) const UPLOADS_MAX: usize = 256;
@@ -53,7 +53,7 @@ impl Default for Reserve {
 pub(crate) struct Upload {
     /// `None` once it is placed or removed.
     temp: Option<TempFile>,
-    how: How,
+    mode: UploadMode,
     /// `None` if it replaces whatever is there.
     base: Option<Base>,
     bytes_max: u64,
@@ -88,12 +88,12 @@ impl Drop for Upload {
 }
 
 /// Returns this thread's state of a part.
-fn upload_of(part: &mut Part) -> Option<&mut Upload> {
+fn upload_of(part: &mut PartialFile) -> Option<&mut Upload> {
     part.file_mut()?.downcast_mut()
 }
 
 /// Cancels a part's placement if its client dies first; returns its target.
-pub(super) fn place_unless(part: &mut Part, cancel: &CancelToken) -> Option<PathBuf> {
+pub(super) fn place_unless(part: &mut PartialFile, cancel: &CancelToken) -> Option<PathBuf> {
     let temp = upload_of(part)?.temp.as_mut()?;
     temp.place_unless(Some(cancel));
     Some(full(temp))
@@ -105,34 +105,34 @@ impl Files {
         &mut self,
         tree: &Tree,
         at: &TreePath,
-        how: How,
-    ) -> Result<(Part, TreePath), Fault> {
+        mode: UploadMode,
+    ) -> Result<(PartialFile, TreePath), FilesError> {
         let mut target = self.new_target(tree, at)?;
         match &target.found {
-            Some(there) if there.is_dir() => return Err(Fault::IsDirectory),
+            Some(there) if there.is_dir() => return Err(FilesError::IsDirectory),
             Some(there) if !there.is_file() && !there.is_symlink() => {
-                return Err(Fault::Forbidden(Why::Special));
+                return Err(FilesError::Forbidden(ForbiddenReason::Special));
             }
             Some(_) | None => {}
         }
         if Arc::strong_count(&self.under_way) > UPLOADS_MAX {
-            return Err(Fault::Busy);
+            return Err(FilesError::Busy);
         }
         self.reserved.retain(|_, name| name.strong_count() > 0);
-        if how == How::Unique {
+        if mode == UploadMode::Unique {
             self.make_unique(&mut target)?;
         }
-        let keep_bytes = match how {
-            How::Append => Some(u64::MAX),
-            How::Resume(offset) if offset > 0 => {
+        let keep_bytes = match mode {
+            UploadMode::Append => Some(u64::MAX),
+            UploadMode::Resume(offset) if offset > 0 => {
                 if self.broken_off.contains(&target.full()) {
-                    return Err(Fault::BrokenOff);
+                    return Err(FilesError::BrokenOff);
                 }
                 Some(offset)
             }
-            How::Replace | How::Unique | How::Resume(_) => None,
+            UploadMode::Replace | UploadMode::Unique | UploadMode::Resume(_) => None,
         };
-        let mut part = self.part(&target, how, tree.bytes_max)?;
+        let mut part = self.part(&target, mode, tree.bytes_max)?;
         if let Some(keep_bytes) = keep_bytes {
             match self.take_base(&mut part, keep_bytes) {
                 Ok(bytes) => part.set_bytes(bytes),
@@ -145,15 +145,15 @@ impl Files {
     /// Writes more bytes, and returns their room.
     pub(super) fn write(
         &mut self,
-        mut part: Part,
+        mut part: PartialFile,
         mut bytes: Vec<u8>,
-    ) -> Result<(Part, Vec<u8>), Fault> {
+    ) -> Result<(PartialFile, Vec<u8>), FilesError> {
         let taken = part.bytes();
-        let Some(upload) = upload_of(&mut part) else { return Err(Fault::Io) };
-        let Some(temp) = &upload.temp else { return Err(Fault::Io) };
+        let Some(upload) = upload_of(&mut part) else { return Err(FilesError::Io) };
+        let Some(temp) = &upload.temp else { return Err(FilesError::Io) };
         let more = bytes.len() as u64;
         if taken.saturating_add(more) > upload.bytes_max {
-            return Err(Fault::TooLarge);
+            return Err(FilesError::TooLarge);
         }
         let mut file = temp.file();
         let is_due = upload.unflushed_bytes.saturating_add(more) >= FLUSH_BYTES;
@@ -171,33 +171,38 @@ impl Files {
     }
 
     /// Puts an upload in its place.
-    pub(super) fn finish(&mut self, mut part: Part) -> Result<Stored, Fault> {
+    pub(super) fn finish(&mut self, mut part: PartialFile) -> Result<Stored, FilesError> {
         self.place(&mut part)
     }
 
     /// Changes a file's time by a new file, because only a changed time distinguishes a file that
     /// is being sent from one that was written to.
-    pub(super) fn touch(&mut self, tree: &Tree, at: &TreePath, unix_s: u64) -> Result<(), Fault> {
+    pub(super) fn touch(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+        unix_s: u64,
+    ) -> Result<(), FilesError> {
         let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
-        let modified = modified.ok_or(Fault::Forbidden(Why::System))?;
+        let modified = modified.ok_or(FilesError::Forbidden(ForbiddenReason::System))?;
         for _ in 0..REDOS_MAX {
             let target = self.write_target(tree, at)?;
-            let found = target.found.as_ref().ok_or(Fault::NotThere)?;
+            let found = target.found.as_ref().ok_or(FilesError::NotThere)?;
             if found.is_dir() {
-                return Err(Fault::IsDirectory);
+                return Err(FilesError::IsDirectory);
             }
-            let mut part = self.part(&target, How::Replace, u64::MAX)?;
+            let mut part = self.part(&target, UploadMode::Replace, u64::MAX)?;
             let copied = self.take_base(&mut part, u64::MAX).and_then(|_| {
                 let dated = file_of(&mut part).map_or(Ok(()), |file| file.set_modified(modified));
                 dated.map_err(|why| self.fault(&why, "date", &target.full()))
             });
             match copied.and_then(|()| self.place(&mut part)) {
                 Ok(_) => return Ok(()),
-                Err(Fault::Changed) => drop(self.give_up(part, Fault::Changed)),
+                Err(FilesError::Changed) => drop(self.give_up(part, FilesError::Changed)),
                 Err(fault) => return Err(self.give_up(part, fault)),
             }
         }
-        Err(Fault::Busy)
+        Err(FilesError::Busy)
     }
 
     /// Removes the remains of an upload.
@@ -210,7 +215,12 @@ impl Files {
     }
 
     /// Creates an upload without bytes.
-    fn part(&mut self, target: &WriteTarget, how: How, bytes_max: u64) -> Result<Part, Fault> {
+    fn part(
+        &mut self,
+        target: &WriteTarget,
+        mode: UploadMode,
+        bytes_max: u64,
+    ) -> Result<PartialFile, FilesError> {
         let (dir, path) = (Arc::clone(&target.dir), target.path.clone());
         let to = Target { dir, path, name: target.name.clone() };
         let temp = self.claim(to, target.found.as_ref())?;
@@ -218,18 +228,18 @@ impl Files {
         self.reserved.insert(target.full(), Arc::downgrade(&name));
         let upload = Upload {
             temp: Some(temp),
-            how,
+            mode,
             base: None,
             bytes_max,
             unflushed_bytes: 0,
             remains: self.remains(),
             _under_way: (Arc::clone(&self.under_way), name),
         };
-        Ok(Part::new(0, Box::new(upload)))
+        Ok(PartialFile::new(0, Box::new(upload)))
     }
 
     /// Creates an empty temporary file.
-    fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<TempFile, Fault> {
+    fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<TempFile, FilesError> {
         let attrs = FileAttrs { like, mode: 0o644, modified: None };
         let full = to.path.join(&to.name);
         let temp = self.disk.create_beside(&to, attrs);
@@ -243,7 +253,7 @@ impl Files {
     }
 
     /// Removes an upload that was not announced yet.
-    fn give_up(&mut self, mut part: Part, fault: Fault) -> Fault {
+    fn give_up(&mut self, mut part: PartialFile, fault: FilesError) -> FilesError {
         if let Some(upload) = upload_of(&mut part)
             && let Some(temp) = upload.temp.take()
         {
@@ -253,15 +263,20 @@ impl Files {
     }
 
     /// Makes an upload continue the start of the existing file; returns its number of bytes.
-    fn take_base(&mut self, part: &mut Part, keep_bytes: u64) -> Result<u64, Fault> {
-        let Some(upload) = upload_of(part) else { return Err(Fault::Io) };
-        let Some(temp) = &upload.temp else { return Err(Fault::Io) };
+    fn take_base(&mut self, part: &mut PartialFile, keep_bytes: u64) -> Result<u64, FilesError> {
+        let Some(upload) = upload_of(part) else { return Err(FilesError::Io) };
+        let Some(temp) = &upload.temp else { return Err(FilesError::Io) };
         let base = self.copy_old(temp, keep_bytes, upload.bytes_max)?;
         Ok(upload.base.insert(base).bytes)
     }
 
     /// Copies the start of the existing file, all of one version, into an empty temporary file.
-    fn copy_old(&self, temp: &TempFile, keep_bytes: u64, bytes_max: u64) -> Result<Base, Fault> {
+    fn copy_old(
+        &self,
+        temp: &TempFile,
+        keep_bytes: u64,
+        bytes_max: u64,
+    ) -> Result<Base, FilesError> {
         let full = full(temp);
         let refuse = |why: &io::Error| self.fault(why, "read", &full);
         let Target { dir, name, .. } = temp.to();
@@ -276,14 +291,14 @@ impl Files {
         let old = dir.open_with(name, &options).map_err(|why| refuse(&why))?.into_std();
         let before = old.metadata().map_err(|why| refuse(&why))?;
         if !before.is_file() {
-            return Err(Fault::Forbidden(Why::Special));
+            return Err(FilesError::Forbidden(ForbiddenReason::Special));
         }
         if keep_bytes != u64::MAX && keep_bytes > before.len() {
-            return Err(Fault::BeyondEnd);
+            return Err(FilesError::BeyondEnd);
         }
         let bytes = keep_bytes.min(before.len());
         if bytes > bytes_max {
-            return Err(Fault::TooLarge);
+            return Err(FilesError::TooLarge);
         }
         let mut file = temp.file();
         let room = self.reserve.spares(file, bytes);
@@ -293,25 +308,25 @@ impl Files {
         let after = old.metadata().map_err(|why| refuse(&why))?;
         match copied == bytes && Version::of(&after) == Version::of(&before) {
             true => Ok(Base { seen, bytes, _old: Some(old) }),
-            false => Err(Fault::Busy),
+            false => Err(FilesError::Busy),
         }
     }
 
     /// Makes the file durable, renames it into place, and has the catalog publish it. Appended
     /// bytes follow what is there by then, whatever that is.
-    fn place(&mut self, part: &mut Part) -> Result<Stored, Fault> {
-        let Some(upload) = upload_of(part) else { return Err(Fault::Io) };
+    fn place(&mut self, part: &mut PartialFile) -> Result<Stored, FilesError> {
+        let Some(upload) = upload_of(part) else { return Err(FilesError::Io) };
         for _ in 0..REDOS_MAX {
-            let Some(temp) = &mut upload.temp else { return Err(Fault::Io) };
+            let Some(temp) = &mut upload.temp else { return Err(FilesError::Io) };
             self.disk.sync_files(std::iter::once(&mut *temp));
             let alone = placement::lock();
             if !temp.to().is_in_place() {
-                return Err(Fault::NotThere);
+                return Err(FilesError::NotThere);
             }
             let there = self.there(temp).map_err(|why| self.fault(&why, "list", &full(temp)))?;
             let is_new = !there.exists();
-            if upload.how == How::Unique && !is_new {
-                return Err(Fault::Exists);
+            if upload.mode == UploadMode::Unique && !is_new {
+                return Err(FilesError::Exists);
             }
             if upload.base.as_ref().is_some_and(|base| base.seen != there) {
                 drop(alone);
@@ -319,7 +334,7 @@ impl Files {
                 continue;
             }
             let (full, to) = (full(temp), temp.to().clone());
-            let Some(temp) = upload.temp.take() else { return Err(Fault::Io) };
+            let Some(temp) = upload.temp.take() else { return Err(FilesError::Io) };
             let placed = self.disk.place(temp);
             drop(alone);
             let version = placed.map_err(|why| self.fault(&why, "store", &full))?;
@@ -328,7 +343,7 @@ impl Files {
             self.settle(&[full])?;
             return Ok(Stored { new: is_new, version });
         }
-        Err(Fault::Busy)
+        Err(FilesError::Busy)
     }
 
     /// Returns what an upload is about to replace. Another upload may have created the name in
@@ -347,13 +362,15 @@ impl Files {
 
     /// Appends the new bytes to what is there now. To continue in the middle of a file that is gone
     /// would create a file that no client has sent.
-    fn begin_anew(&mut self, upload: &mut Upload) -> Result<(), Fault> {
+    fn begin_anew(&mut self, upload: &mut Upload) -> Result<(), FilesError> {
         let (Some(base), Some(temp)) = (&upload.base, &upload.temp) else {
-            return Err(Fault::Io);
+            return Err(FilesError::Io);
         };
-        match upload.how {
-            How::Append => {}
-            How::Replace | How::Unique | How::Resume(_) => return Err(Fault::Changed),
+        match upload.mode {
+            UploadMode::Append => {}
+            UploadMode::Replace | UploadMode::Unique | UploadMode::Resume(_) => {
+                return Err(FilesError::Changed);
+            }
         }
         let full = full(temp);
         let to = temp.to().clone();
@@ -387,24 +404,24 @@ impl Files {
         (from, start): (&TempFile, u64),
         (to, bytes): (&TempFile, u64),
         upload: &Upload,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), FilesError> {
         let refuse = |why: &io::Error| self.fault(why, "write", &full(to));
         let (mut from, mut to) = (from.file(), to.file());
         let end = from.metadata().map_err(|why| refuse(&why))?.len();
         let more = end.saturating_sub(start);
         if bytes.saturating_add(more) > upload.bytes_max {
-            return Err(Fault::TooLarge);
+            return Err(FilesError::TooLarge);
         }
         self.reserve.spares(to, more).map_err(|why| refuse(&why))?;
         let moved = from.seek(SeekFrom::Start(start)).and_then(|_| io::copy(&mut from, &mut to));
         match moved.map_err(|why| refuse(&why))? == more {
             true => Ok(()),
-            false => Err(Fault::Io),
+            false => Err(FilesError::Io),
         }
     }
 
     /// Chooses a name that no file and no upload under way has.
-    fn make_unique(&mut self, target: &mut WriteTarget) -> Result<(), Fault> {
+    fn make_unique(&mut self, target: &mut WriteTarget) -> Result<(), FilesError> {
         let wished = target.name.clone();
         let parent = target.at.parent();
         for number in 0..NAMES_MAX {
@@ -425,7 +442,7 @@ impl Files {
                 return Ok(());
             }
         }
-        Err(Fault::Exists)
+        Err(FilesError::Exists)
     }
 }
 
@@ -434,7 +451,7 @@ fn full(temp: &TempFile) -> PathBuf {
     temp.to().path.join(&temp.to().name)
 }
 
-fn file_of(part: &mut Part) -> Option<&File> {
+fn file_of(part: &mut PartialFile) -> Option<&File> {
     upload_of(part)?.temp.as_ref().map(TempFile::file)
 }
 

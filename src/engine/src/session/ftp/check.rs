@@ -107,7 +107,7 @@ impl Engine {
             Pending::Port { .. } => {
                 !is_asked && data.is_some_and(|data| data.stage == DataStage::Wanted)
             }
-            Pending::Login { .. } | Pending::Act(_) => is_asked,
+            Pending::Login { .. } | Pending::Operation(_) => is_asked,
             Pending::Transfer(Transfer { stage, due, .. }) => match stage {
                 Stage::Identity => {
                     let asking = self.shared.asking.get(&session.peer.ip().to_canonical());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::address::AddressKey;
 use crate::admission::Admission;
 use crate::admission::strangers::Strangers;
-use crate::files::{Act, Part, Tree};
+use crate::files::{FilesOp, PartialFile, Tree};
 use crate::metrics::Counters;
 use crate::policy::snapshot::Snapshot;
 use crate::protocol::Protocol;
@@ -103,13 +103,13 @@ pub(super) enum RowChange {
 
 impl Shared {
     /// Has an upload discarded, without waiting for it.
-    pub(super) fn discard(&mut self, id: ConnectionId, part: Part) {
-        let (tree, act) = (Arc::clone(&self.tree), Box::new(Act::Discard { part }));
+    pub(super) fn discard(&mut self, id: ConnectionId, part: PartialFile) {
+        let (tree, op) = (Arc::clone(&self.tree), Box::new(FilesOp::Discard { part }));
         let (owner, sequence) = (TicketOwner::Ftp, Questions::UNAWAITED);
         self.store_requests.push_back(StoreRequest::Files {
             ticket: Ticket { owner, row: id, sequence },
             tree,
-            act,
+            op,
         });
     }
 
@@ -153,7 +153,7 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     /// Has an upload discarded, without waiting for it.
-    pub(super) fn discard(&mut self, part: Part) {
+    pub(super) fn discard(&mut self, part: PartialFile) {
         self.shared.discard(self.id, part);
     }
 

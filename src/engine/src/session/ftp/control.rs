@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::files::Act;
+use crate::files::FilesOp;
 use crate::requests::StoreRequest;
 use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::command_rate::CommandRate;
@@ -313,8 +313,8 @@ impl Session {
     }
 
     /// Asks for an operation in the tree.
-    pub(super) fn submit_files_op(&mut self, act: Act, cx: &mut Context<'_>) {
+    pub(super) fn submit_files_op(&mut self, op: FilesOp, cx: &mut Context<'_>) {
         let tree = std::sync::Arc::clone(&cx.shared.tree);
-        self.submit(|ticket| StoreRequest::Files { ticket, tree, act: Box::new(act) }, cx);
+        self.submit(|ticket| StoreRequest::Files { ticket, tree, op: Box::new(op) }, cx);
     }
 }

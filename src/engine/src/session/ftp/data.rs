@@ -325,7 +325,7 @@ impl Session {
         let transfer = match &self.state {
             State::Busy(job) => match &job.what {
                 Pending::Transfer(transfer) => Some(transfer),
-                Pending::Port { .. } | Pending::Login { .. } | Pending::Act(_) => None,
+                Pending::Port { .. } | Pending::Login { .. } | Pending::Operation(_) => None,
             },
             State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
         };

@@ -2,7 +2,7 @@
 //!
 //! While a transfer runs the next command waits; only `ABOR` does not.
 
-use crate::files::{Act, Form, How, TreePath};
+use crate::files::{FilesOp, Form, TreePath, UploadMode};
 use crate::requests::StoreRequest;
 use crate::session::ftp::authorize::{Rejection, capital, subject, to_delete, to_read, to_store};
 use crate::session::ftp::context::Context;
@@ -238,8 +238,8 @@ impl Session {
             Command::Stor(name) if self.is_phone() => self.phone_stores(name, false, cx),
             Command::Appe(name) if self.is_phone() => self.phone_stores(name, true, cx),
             Command::Retr(name) => self.fetch(name, cx),
-            Command::Stor(name) => self.put(name, How::Replace, cx),
-            Command::Appe(name) => self.put(name, How::Append, cx),
+            Command::Stor(name) => self.put(name, UploadMode::Replace, cx),
+            Command::Appe(name) => self.put(name, UploadMode::Append, cx),
             Command::Dele(name) if self.is_phone() => self.phone_deletes(name, cx),
             other if self.is_phone() => self.refuse_phone(other, cx),
             other => self.manage(other, cx),
@@ -254,8 +254,8 @@ impl Session {
     fn manage(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         let facts = self.settings.facts;
         match command {
-            Command::Stou(b"") => self.put(b"upload", How::Unique, cx),
-            Command::Stou(name) => self.put(name, How::Unique, cx),
+            Command::Stou(b"") => self.put(b"upload", UploadMode::Unique, cx),
+            Command::Stou(name) => self.put(name, UploadMode::Unique, cx),
             Command::List(name) => self.list(name, Form::List, cx),
             Command::Nlst(name) => self.list(name, Form::Names, cx),
             Command::Mlsd(name) => self.list(name, Form::Facts(facts), cx),
@@ -264,12 +264,12 @@ impl Session {
             }
             Command::Stat(name) => self.lines(name, Form::List, Code::DIRECTORY_STATUS, cx),
             Command::Mkd(name) => {
-                self.change(name, Verb::Make, |at| Act::MakeDirectory { at }, cx);
+                self.change(name, Verb::Make, |at| FilesOp::MakeDirectory { at }, cx);
             }
             Command::Rmd(name) => {
-                self.change(name, Verb::Delete, |at| Act::RemoveDirectory { at }, cx);
+                self.change(name, Verb::Delete, |at| FilesOp::RemoveDirectory { at }, cx);
             }
-            Command::Dele(name) => self.change(name, Verb::Delete, |at| Act::Delete { at }, cx),
+            Command::Dele(name) => self.change(name, Verb::Delete, |at| FilesOp::Delete { at }, cx),
             Command::Rnfr(name) => self.rename_from(name, cx),
             Command::Rnto(name) => self.rename_to(name, cx),
             Command::Mfmt(moment, name) => self.touch(moment, name, cx),
@@ -282,7 +282,12 @@ impl Session {
         let Some(at) = self.known_path(requested, Verb::Ask, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Ask, cx.now);
         let requested = super::manage::text(requested);
-        self.act(Act::List { at, requested, form }, ReplyKind::Lines(code), Some(told), cx);
+        self.start_op(
+            FilesOp::List { at, requested, form },
+            ReplyKind::Lines(code),
+            Some(told),
+            cx,
+        );
     }
 
     fn is_phone(&self) -> bool {
@@ -337,7 +342,7 @@ impl Session {
         let told = LogContext::new(subject, Verb::Delete, cx.now);
         match deletion {
             Ok(deletion) => {
-                self.take_up(Pending::Act(ReplyKind::Done), Some(told), cx);
+                self.take_up(Pending::Operation(ReplyKind::Done), Some(told), cx);
                 self.submit(|ticket| StoreRequest::Delete { ticket, deletion }, cx);
             }
             Err(no) => self.refuse(no, told, cx),

@@ -225,7 +225,8 @@ impl Engine {
         });
         // The answer is no longer awaited: an upload in it is discarded.
         if let Some(StoreReply::Files {
-            result: Ok(files::Done::Begun { part, .. } | files::Done::Written { part, .. }),
+            result:
+                Ok(files::FilesReply::Begun { part, .. } | files::FilesReply::Written { part, .. }),
             ..
         }) = reply
         {
@@ -245,8 +246,8 @@ impl Engine {
                 session.handle_refused(request, cx);
             }
         });
-        if let Some(StoreRequest::Files { act, .. }) = request
-            && let files::Act::Write { part, .. } | files::Act::Finish { part, .. } = *act
+        if let Some(StoreRequest::Files { op, .. }) = request
+            && let files::FilesOp::Write { part, .. } | files::FilesOp::Finish { part, .. } = *op
         {
             self.shared.discard(ticket.row, part);
         }

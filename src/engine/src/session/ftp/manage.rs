@@ -3,7 +3,7 @@
 //! The log has a record of every change and its user.
 
 use crate::catalog::StoreError;
-use crate::files::{Act, Done, Fault, Form, How, TreePath};
+use crate::files::{FilesError, FilesOp, FilesReply, Form, TreePath, UploadMode};
 use crate::session::ftp::authorize::{capital, subject, to_read};
 use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
@@ -34,37 +34,37 @@ impl Session {
 
     /// Looks at a file or directory. Only a refusal is logged.
     pub(super) fn look_at(&mut self, at: TreePath, then: ReplyKind, cx: &mut Context<'_>) {
-        self.act(Act::Look { at }, then, None, cx);
+        self.start_op(FilesOp::Describe { at }, then, None, cx);
     }
 
     /// Has an operation done, and replies.
-    pub(super) fn act(
+    pub(super) fn start_op(
         &mut self,
-        act: Act,
+        op: FilesOp,
         then: ReplyKind,
         told: Option<LogContext>,
         cx: &mut Context<'_>,
     ) {
-        let told = match &act {
-            Act::Look { at } if told.is_none() => {
+        let told = match &op {
+            FilesOp::Describe { at } if told.is_none() => {
                 let subject = subject(at.to_string().as_bytes());
                 Some(LogContext::new(subject, Verb::Ask, self.heard))
             }
-            Act::List { .. }
-            | Act::Look { .. }
-            | Act::MakeDirectory { .. }
-            | Act::RemoveDirectory { .. }
-            | Act::Delete { .. }
-            | Act::Rename { .. }
-            | Act::Touch { .. }
-            | Act::Open { .. }
-            | Act::Begin { .. }
-            | Act::Write { .. }
-            | Act::Finish { .. }
-            | Act::Discard { .. } => told,
+            FilesOp::List { .. }
+            | FilesOp::Describe { .. }
+            | FilesOp::MakeDirectory { .. }
+            | FilesOp::RemoveDirectory { .. }
+            | FilesOp::Delete { .. }
+            | FilesOp::Rename { .. }
+            | FilesOp::Touch { .. }
+            | FilesOp::Open { .. }
+            | FilesOp::Begin { .. }
+            | FilesOp::Write { .. }
+            | FilesOp::Finish { .. }
+            | FilesOp::Discard { .. } => told,
         };
-        self.take_up(Pending::Act(then), told, cx);
-        self.submit_files_op(act, cx);
+        self.take_up(Pending::Operation(then), told, cx);
+        self.submit_files_op(op, cx);
     }
 
     /// `DELE`, `RMD`, `MKD`.
@@ -72,13 +72,13 @@ impl Session {
         &mut self,
         requested: &[u8],
         verb: Verb,
-        act: fn(TreePath) -> Act,
+        op: fn(TreePath) -> FilesOp,
         cx: &mut Context<'_>,
     ) {
         let Some(at) = self.known_path(requested, verb, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), verb, cx.now);
         let then = if verb == Verb::Make { ReplyKind::Made } else { ReplyKind::Done };
-        self.act(act(at), then, Some(told), cx);
+        self.start_op(op(at), then, Some(told), cx);
     }
 
     /// `RNFR`.
@@ -96,14 +96,14 @@ impl Session {
         let Some(to) = self.known_path(requested, Verb::Rename, cx) else { return };
         let told =
             LogContext::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, cx.now);
-        self.act(Act::Rename { from, to }, ReplyKind::Done, Some(told), cx);
+        self.start_op(FilesOp::Rename { from, to }, ReplyKind::Done, Some(told), cx);
     }
 
     /// `MFMT`.
     pub(super) fn touch(&mut self, moment: Moment, requested: &[u8], cx: &mut Context<'_>) {
         let Some(at) = self.known_path(requested, Verb::Send, cx) else { return };
         let then = ReplyKind::Touched(moment.unix_s, at.clone());
-        self.act(Act::Touch { at, unix_s: moment.unix_s }, then, None, cx);
+        self.start_op(FilesOp::Touch { at, unix_s: moment.unix_s }, then, None, cx);
     }
 
     /// `LIST`, `NLST`, `MLSD`.
@@ -121,20 +121,20 @@ impl Session {
     }
 
     /// `STOR`, `APPE` and `STOU` of an administrator.
-    pub(super) fn put(&mut self, requested: &[u8], how: How, cx: &mut Context<'_>) {
+    pub(super) fn put(&mut self, requested: &[u8], mode: UploadMode, cx: &mut Context<'_>) {
         let Some(at) = self.known_path(requested, Verb::Send, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Send, cx.now);
-        let how = match (how, self.settings.rest) {
-            (_, 0) => how,
-            (How::Replace, rest) => How::Resume(rest),
-            (How::Append | How::Unique | How::Resume(_), _) => {
+        let mode = match (mode, self.settings.rest) {
+            (_, 0) => mode,
+            (UploadMode::Replace, rest) => UploadMode::Resume(rest),
+            (UploadMode::Append | UploadMode::Unique | UploadMode::Resume(_), _) => {
                 self.settings.rest = 0;
                 self.note_refused(told, Refusal::NoMiddle, cx);
                 let text = "REST is for RETR and STOR: this has no middle to start at.";
                 return self.reply(Code::UNAVAILABLE, text);
             }
         };
-        self.start(Goal::Begin(at, how), told, cx);
+        self.start(Goal::Begin(at, mode), told, cx);
     }
 
     /// Accepts `SITE CHMOD` and changes nothing: clients that copy modes send one for each file,
@@ -182,21 +182,25 @@ impl Session {
     }
 
     /// A transfer of the tree has failed.
-    pub(super) fn refuse_file(&mut self, fault: Fault, cx: &mut Context<'_>) {
+    pub(super) fn refuse_file(&mut self, fault: FilesError, cx: &mut Context<'_>) {
         let no = Outcome::Refused(Refusal::Files(fault));
         let job = self.job_mut();
         let lists =
             job.and_then(|job| job.told.as_ref()).is_some_and(|told| told.verb == Verb::List);
         // RFC 3659, 7.2.1.
-        let is_no_directory = lists && fault == Fault::NotDirectory;
+        let is_no_directory = lists && fault == FilesError::NotDirectory;
         let code = if is_no_directory { Code::BAD_ARGUMENT } else { code(fault) };
         self.end_transfer(no, code, &capital(&fault.to_string()), cx);
     }
 
     /// An operation was done, or failed.
-    pub(super) fn handle_act(&mut self, result: Result<Done, Fault>, cx: &mut Context<'_>) {
+    pub(super) fn reply_op(
+        &mut self,
+        result: Result<FilesReply, FilesError>,
+        cx: &mut Context<'_>,
+    ) {
         let State::Busy(job) = &self.state else { return };
-        let Pending::Act(then) = &job.what else { return };
+        let Pending::Operation(then) = &job.what else { return };
         let then = then.clone();
         match result.and_then(|done| then.fits(done)) {
             Ok(done) => {
@@ -206,7 +210,7 @@ impl Session {
                     job.told = None;
                 }
                 self.conclude(Outcome::Done, cx);
-                self.tell_act(then, &done);
+                self.tell_op(then, &done);
             }
             Err(fault) => {
                 self.conclude(Outcome::Refused(Refusal::Files(fault)), cx);
@@ -219,7 +223,7 @@ impl Session {
     /// A phone's file was deleted, or not.
     pub(super) fn handle_deleted(&mut self, result: Result<(), StoreError>, cx: &mut Context<'_>) {
         let State::Busy(job) = &self.state else { return };
-        let Pending::Act(ReplyKind::Done) = &job.what else { return };
+        let Pending::Operation(ReplyKind::Done) = &job.what else { return };
         let (outcome, code, text) = match result {
             Ok(()) => {
                 cx.counters.uploads_deleted.up();
@@ -257,23 +261,25 @@ impl Session {
         self.reply(code, text);
     }
 
-    fn tell_act(&mut self, then: ReplyKind, done: &Done) {
+    fn tell_op(&mut self, then: ReplyKind, done: &FilesReply) {
         let out = &mut self.replies.bytes;
         match (then, done) {
-            (ReplyKind::Enter, Done::Looked { at, .. }) => {
+            (ReplyKind::Enter, FilesReply::Described { at, .. }) => {
                 self.settings.cwd = at.clone();
                 reply::usual(out, Code::FILE_ACTION_DONE);
             }
-            (ReplyKind::Size, Done::Looked { member, .. }) => {
+            (ReplyKind::Size, FilesReply::Described { member, .. }) => {
                 reply::line(out, Code::FILE_STATUS, member.bytes.to_string().as_bytes());
             }
-            (ReplyKind::Modified, Done::Looked { member, .. }) => {
+            (ReplyKind::Modified, FilesReply::Described { member, .. }) => {
                 tell_moment(out, "", member.modified_s, "");
             }
             (ReplyKind::Mode, _) => {
                 reply::line(out, Code::SUPERFLUOUS, b"Modes are the server's own.")
             }
-            (ReplyKind::Lines(code), Done::Listed(bytes)) if bytes.len() <= LINES_BYTES_MAX => {
+            (ReplyKind::Lines(code), FilesReply::Listed(bytes))
+                if bytes.len() <= LINES_BYTES_MAX =>
+            {
                 let lines = bytes.split(|byte| *byte == b'\n');
                 let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
                 let lines = lines.filter(|line| !line.is_empty());
@@ -283,7 +289,7 @@ impl Session {
                 reply::line(out, Code::BUSY, b"That is too much; say LIST.")
             }
             (ReplyKind::RenameFrom, _) => reply::usual(out, Code::MORE_NEEDED),
-            (ReplyKind::Made, Done::Made { at }) => {
+            (ReplyKind::Made, FilesReply::Made { at }) => {
                 reply::path(out, at.to_string().as_bytes(), "was made.");
             }
             (ReplyKind::Touched(unix_s, at), _) => {
@@ -308,7 +314,7 @@ impl Session {
         }
         if self.is_administrator() {
             let Some(at) = self.path(requested) else { return };
-            return self.act(Act::Look { at }, then, None, cx);
+            return self.start_op(FilesOp::Describe { at }, then, None, cx);
         }
         let goal = to_read(self, requested, cx).1;
         let entry = match self.limit_guesses(requested, goal, cx) {
@@ -362,15 +368,15 @@ impl ReplyKind {
     }
 
     /// Returns the result if it is of the requested kind.
-    fn fits(&self, done: Done) -> Result<Done, Fault> {
+    fn fits(&self, done: FilesReply) -> Result<FilesReply, FilesError> {
         match (self, &done) {
-            (ReplyKind::Enter, Done::Looked { member, .. }) if !member.is_directory => {
-                Err(Fault::NotDirectory)
+            (ReplyKind::Enter, FilesReply::Described { member, .. }) if !member.is_directory => {
+                Err(FilesError::NotDirectory)
             }
-            (ReplyKind::Size | ReplyKind::Modified, Done::Looked { member, .. })
+            (ReplyKind::Size | ReplyKind::Modified, FilesReply::Described { member, .. })
                 if member.is_directory =>
             {
-                Err(Fault::IsDirectory)
+                Err(FilesError::IsDirectory)
             }
             (_, _) => Ok(done),
         }
@@ -390,22 +396,22 @@ fn tell_moment(out: &mut Vec<u8>, before: &str, unix_s: u64, behind: &str) {
 }
 
 /// Returns the code for a failure.
-fn code(fault: Fault) -> Code {
+fn code(fault: FilesError) -> Code {
     match fault {
-        Fault::Full => Code::NO_SPACE,
-        Fault::TooLarge => Code::TOO_LARGE,
-        Fault::Busy => Code::BUSY,
-        Fault::Io => Code::LOCAL_ERROR,
-        Fault::NotThere
-        | Fault::Exists
-        | Fault::NotEmpty
-        | Fault::IsDirectory
-        | Fault::NotDirectory
-        | Fault::Forbidden(_)
-        | Fault::TooMany
-        | Fault::BeyondEnd
-        | Fault::BrokenOff
-        | Fault::Changed
-        | Fault::CrossArea => Code::UNAVAILABLE,
+        FilesError::Full => Code::NO_SPACE,
+        FilesError::TooLarge => Code::TOO_LARGE,
+        FilesError::Busy => Code::BUSY,
+        FilesError::Io => Code::LOCAL_ERROR,
+        FilesError::NotThere
+        | FilesError::Exists
+        | FilesError::NotEmpty
+        | FilesError::IsDirectory
+        | FilesError::NotDirectory
+        | FilesError::Forbidden(_)
+        | FilesError::TooMany
+        | FilesError::BeyondEnd
+        | FilesError::BrokenOff
+        | FilesError::Changed
+        | FilesError::CrossArea => Code::UNAVAILABLE,
     }
 }

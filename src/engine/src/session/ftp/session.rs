@@ -245,7 +245,7 @@ pub(super) enum Pending {
         users: Vec<PathBuf>,
     },
     /// The result of an operation, which gets a reply like this.
-    Act(ReplyKind),
+    Operation(ReplyKind),
     /// A transfer.
     Transfer(Transfer),
 }
@@ -306,7 +306,7 @@ pub(super) enum Goal {
     /// Send a file of the tree.
     Open(TreePath),
     /// Store a file in the tree.
-    Begin(TreePath, crate::files::How),
+    Begin(TreePath, crate::files::UploadMode),
     /// Send a listing.
     List(TreePath, Box<str>, crate::files::Form),
     /// It has begun.
@@ -449,7 +449,7 @@ impl Session {
         match &self.state {
             State::Busy(job) => match &job.what {
                 Pending::Transfer(transfer) => Some(transfer),
-                Pending::Port { .. } | Pending::Login { .. } | Pending::Act(_) => None,
+                Pending::Port { .. } | Pending::Login { .. } | Pending::Operation(_) => None,
             },
             State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
         }
@@ -458,7 +458,7 @@ impl Session {
     pub(super) fn transfer_mut(&mut self) -> Option<&mut Transfer> {
         self.job_mut().and_then(|job| match &mut job.what {
             Pending::Transfer(transfer) => Some(transfer),
-            Pending::Port { .. } | Pending::Login { .. } | Pending::Act(_) => None,
+            Pending::Port { .. } | Pending::Login { .. } | Pending::Operation(_) => None,
         })
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Never stores anything itself: it returns the questions to the threads that wait for disks.
 
-use crate::files::{Act, Part};
+use crate::files::{FilesOp, PartialFile};
 use crate::session::ftp::session::VaultOwner;
 use crate::vault::upload::Upload;
 use wire::ftp::command::Type;
@@ -31,7 +31,7 @@ pub(super) enum Into {
     Rule(Box<Upload>),
     /// A file of the tree. The part is away while it is written to. If none is being written, the
     /// next bytes wait in `spare`.
-    Tree { part: Option<Part>, spare: Vec<u8> },
+    Tree { part: Option<PartialFile>, spare: Vec<u8> },
 }
 
 impl Sink {
@@ -80,7 +80,7 @@ impl Sink {
     }
 
     /// Returns what is to be written now: a part of a large file.
-    pub(super) fn next_op(&mut self) -> Option<Act> {
+    pub(super) fn next_op(&mut self) -> Option<FilesOp> {
         let Into::Tree { part, spare } = &mut self.into else { return None };
         let is_enough = self.bytes.len() >= PART_BYTES || self.ended;
         if !is_enough || self.bytes.is_empty() {
@@ -89,7 +89,7 @@ impl Sink {
         let part = part.take()?;
         spare.clear();
         let bytes = std::mem::replace(&mut self.bytes, std::mem::take(spare));
-        Some(Act::Write { part, bytes })
+        Some(FilesOp::Write { part, bytes })
     }
 
     /// Returns whether all bytes have come and only the last step is left.
@@ -102,7 +102,7 @@ impl Sink {
     }
 
     /// A part could not be handed over: it is written later.
-    pub(super) fn handle_held_back(&mut self, held: Part, mut bytes: Vec<u8>) {
+    pub(super) fn handle_held_back(&mut self, held: PartialFile, mut bytes: Vec<u8>) {
         bytes.extend_from_slice(&self.bytes);
         self.bytes = bytes;
         if let Into::Tree { part, .. } = &mut self.into {
@@ -111,7 +111,7 @@ impl Sink {
     }
 
     /// A part was written.
-    pub(super) fn handle_written(&mut self, written: Part, buffer: Vec<u8>) {
+    pub(super) fn handle_written(&mut self, written: PartialFile, buffer: Vec<u8>) {
         if let Into::Tree { part, spare } = &mut self.into {
             (*part, *spare) = (Some(written), buffer);
         }

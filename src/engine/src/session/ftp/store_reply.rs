@@ -86,16 +86,20 @@ impl Session {
     }
 
     /// The result of an operation in the tree.
-    fn handle_files(&mut self, result: Result<files::Done, files::Fault>, cx: &mut Context<'_>) {
+    fn handle_files(
+        &mut self,
+        result: Result<files::FilesReply, files::FilesError>,
+        cx: &mut Context<'_>,
+    ) {
         match result {
-            Ok(files::Done::Begun { part, at }) if self.is_opening() => {
+            Ok(files::FilesReply::Begun { part, at }) if self.is_opening() => {
                 let into = Into::Tree { part: Some(part), spare: Vec::new() };
                 if let Some(told) = self.job_mut().and_then(|job| job.told.as_mut()) {
                     told.subject = subject(at.to_string().as_bytes());
                 }
                 self.ready(Way::In(Sink::new(into, self.settings.kind)), cx);
             }
-            Ok(files::Done::Written { part, buffer }) if self.is_receiving() => {
+            Ok(files::FilesReply::Written { part, buffer }) if self.is_receiving() => {
                 let transfer = self.transfer_mut();
                 if let Some(Stage::Moving(Way::In(sink))) =
                     transfer.map(|transfer| &mut transfer.stage)
@@ -105,18 +109,20 @@ impl Session {
                 self.keep_moving(cx);
             }
             // Its client has gone, or broke it off.
-            Ok(files::Done::Begun { part, .. } | files::Done::Written { part, .. }) => {
+            Ok(files::FilesReply::Begun { part, .. } | files::FilesReply::Written { part, .. }) => {
                 cx.discard(part);
             }
-            Ok(files::Done::Discarded) => {}
-            Ok(files::Done::Listed(bytes)) if self.is_opening() => {
+            Ok(files::FilesReply::Discarded) => {}
+            Ok(files::FilesReply::Listed(bytes)) if self.is_opening() => {
                 self.ready(Way::Out(Source::Bytes(bytes, 0)), cx);
             }
-            Ok(files::Done::Stored(stored)) if self.is_committing() => self.stored(stored, cx),
+            Ok(files::FilesReply::Stored(stored)) if self.is_committing() => {
+                self.stored(stored, cx)
+            }
             Err(fault) if self.transfer().is_some() => {
                 self.refuse_file(fault, cx);
             }
-            result => self.handle_act(result, cx),
+            result => self.reply_op(result, cx),
         }
     }
 
@@ -149,22 +155,22 @@ impl Session {
             StoreRequest::Login { .. } => {
                 StoreReply::Login { ticket, result: Err(VaultError::Busy) }
             }
-            StoreRequest::Files { act, .. } => match *act {
+            StoreRequest::Files { op, .. } => match *op {
                 // Received bytes are never dropped because of a full queue.
-                act @ (files::Act::Write { .. } | files::Act::Finish { .. }) => {
-                    return self.hold_back(act, cx);
+                op @ (files::FilesOp::Write { .. } | files::FilesOp::Finish { .. }) => {
+                    return self.hold_back(op, cx);
                 }
-                files::Act::Discard { .. } => return,
-                files::Act::List { .. }
-                | files::Act::Look { .. }
-                | files::Act::MakeDirectory { .. }
-                | files::Act::RemoveDirectory { .. }
-                | files::Act::Delete { .. }
-                | files::Act::Rename { .. }
-                | files::Act::Touch { .. }
-                | files::Act::Open { .. }
-                | files::Act::Begin { .. } => {
-                    StoreReply::Files { ticket, result: Err(files::Fault::Busy) }
+                files::FilesOp::Discard { .. } => return,
+                files::FilesOp::List { .. }
+                | files::FilesOp::Describe { .. }
+                | files::FilesOp::MakeDirectory { .. }
+                | files::FilesOp::RemoveDirectory { .. }
+                | files::FilesOp::Delete { .. }
+                | files::FilesOp::Rename { .. }
+                | files::FilesOp::Touch { .. }
+                | files::FilesOp::Open { .. }
+                | files::FilesOp::Begin { .. } => {
+                    StoreReply::Files { ticket, result: Err(files::FilesError::Busy) }
                 }
             },
         };
@@ -172,14 +178,14 @@ impl Session {
     }
 
     /// A part of an upload found the queue full.
-    fn hold_back(&mut self, act: files::Act, cx: &mut Context<'_>) {
+    fn hold_back(&mut self, op: files::FilesOp, cx: &mut Context<'_>) {
         let transfer = self.transfer_mut();
         let Some(transfer) = transfer else { return };
-        match (act, &mut transfer.stage) {
-            (files::Act::Write { part, bytes }, Stage::Moving(Way::In(sink))) => {
+        match (op, &mut transfer.stage) {
+            (files::FilesOp::Write { part, bytes }, Stage::Moving(Way::In(sink))) => {
                 sink.handle_held_back(part, bytes);
             }
-            (files::Act::Finish { part, .. }, stage @ Stage::Storing) => {
+            (files::FilesOp::Finish { part, .. }, stage @ Stage::Storing) => {
                 let into = Into::Tree { part: Some(part), spare: Vec::new() };
                 let mut sink = Sink::new(into, Type::Image);
                 sink.end();

@@ -42,7 +42,7 @@ impl Session {
             return self.reply(Code::NO_DATA_CONNECTION, text);
         }
         let transfer = Transfer {
-            tells_name: matches!(goal, Goal::Begin(_, files::How::Unique)),
+            tells_name: matches!(goal, Goal::Begin(_, files::UploadMode::Unique)),
             goal,
             stage: Stage::Identity,
             due: None,
@@ -150,10 +150,10 @@ impl Session {
                 self.ready(sink(Into::Vault(whose, bytes_max)), cx);
             }
             Goal::Upload(upload) => self.ready(sink(Into::Rule(upload)), cx),
-            Goal::Open(at) => self.submit_files_op(files::Act::Open { at }, cx),
-            Goal::Begin(at, how) => self.submit_files_op(files::Act::Begin { at, how }, cx),
+            Goal::Open(at) => self.submit_files_op(files::FilesOp::Open { at }, cx),
+            Goal::Begin(at, mode) => self.submit_files_op(files::FilesOp::Begin { at, mode }, cx),
             Goal::List(at, requested, form) => {
-                self.submit_files_op(files::Act::List { at, requested, form }, cx);
+                self.submit_files_op(files::FilesOp::List { at, requested, form }, cx);
             }
             // No data without a user's name.
             Goal::Fetch(VaultOwner::LoggedIn(_))
@@ -162,7 +162,7 @@ impl Session {
         }
     }
 
-    fn submit_vault_op(&mut self, item: Item, act: VaultOp, cx: &mut Context<'_>) {
+    fn submit_vault_op(&mut self, item: Item, op: VaultOp, cx: &mut Context<'_>) {
         let client = self.peer.ip().to_canonical();
         let Some(policy) = cx.snapshot.policy.ftp.vault.clone() else {
             // A reload has removed the vault meanwhile.
@@ -170,7 +170,7 @@ impl Session {
             return self.end_transfer(no, Code::UNAVAILABLE, "There is no vault here.", cx);
         };
         let shown = Credentials { identity: true, ..Credentials::default() };
-        let request = Box::new(VaultRequest { client, item, credentials: shown, policy, op: act });
+        let request = Box::new(VaultRequest { client, item, credentials: shown, policy, op });
         self.submit(|ticket| StoreRequest::Vault { ticket, request }, cx);
     }
 
@@ -299,8 +299,8 @@ impl Session {
                 false
             }
             Way::In(sink) => {
-                if let Some(act) = sink.next_op() {
-                    self.submit_files_op(act, cx);
+                if let Some(op) = sink.next_op() {
+                    self.submit_files_op(op, cx);
                 }
                 false
             }
@@ -401,8 +401,8 @@ impl Session {
         match sink.into {
             Into::Vault(VaultOwner::Named(item), _) => {
                 let precondition = Precondition::None;
-                let act = VaultOp::Keep { bytes: sink.bytes, precondition, cancel: Some(cancel) };
-                self.submit_vault_op(item, act, cx);
+                let op = VaultOp::Keep { bytes: sink.bytes, precondition, cancel: Some(cancel) };
+                self.submit_vault_op(item, op, cx);
             }
             Into::Rule(upload) => {
                 let cancel = Some(cancel);
@@ -410,7 +410,7 @@ impl Session {
                 self.submit(|ticket| StoreRequest::Store { ticket, upload }, cx);
             }
             Into::Tree { part: Some(part), .. } => {
-                self.submit_files_op(files::Act::Finish { part, cancel }, cx);
+                self.submit_files_op(files::FilesOp::Finish { part, cancel }, cx);
             }
             Into::Vault(VaultOwner::LoggedIn(_), _) | Into::Tree { part: None, .. } => {}
         }

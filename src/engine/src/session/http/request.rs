@@ -236,8 +236,8 @@ impl Connection {
                 self.wait(pending, |ticket| StoreRequest::Vault { ticket, request }, cx);
             }
             Operation::Forget(item, credentials, precondition) => {
-                let act = VaultOp::Forget { precondition };
-                let Some(request) = self.vault_request(item, credentials, act, cx) else {
+                let op = VaultOp::Forget { precondition };
+                let Some(request) = self.vault_request(item, credentials, op, cx) else {
                     return self.reject(Rejection::method(ALLOW_READ), cx);
                 };
                 let pending = PendingRequest::Write(WriteMode::Replace);
@@ -290,12 +290,12 @@ impl Connection {
         &self,
         item: Item,
         credentials: Credentials,
-        act: VaultOp,
+        op: VaultOp,
         cx: &Context<'_>,
     ) -> Option<Box<VaultRequest>> {
         let client = self.peer.ip().to_canonical();
         let policy = Arc::clone(cx.snapshot.policy.http.vault.as_ref()?);
-        Some(Box::new(VaultRequest { client, item, credentials, policy, op: act }))
+        Some(Box::new(VaultRequest { client, item, credentials, policy, op }))
     }
 
     /// Asks a thread, and has the current request wait for the answer.

@@ -238,7 +238,7 @@ impl Disk {
             }
             // This world has no administrators and no passwords.
             StoreRequest::Files { ticket, .. } => {
-                StoreReply::Files { ticket, result: Err(engine::files::Fault::NotThere) }
+                StoreReply::Files { ticket, result: Err(engine::files::FilesError::NotThere) }
             }
             StoreRequest::Login { ticket, .. } => {
                 StoreReply::Login { ticket, result: Err(VaultError::Unauthorized) }

@@ -5,7 +5,7 @@
 use tracing::Level;
 
 use engine::catalog::{OpenError, StoreError};
-use engine::files::{BadPath, Fault, Why};
+use engine::files::{BadPath, FilesError, ForbiddenReason};
 use engine::session::snmp::IdentityError;
 use engine::session::{Abort, CredentialFault, Failure, Handshake, Outcome, Refusal, Stall, Verb};
 use wire::http::request::Malformed;
@@ -269,29 +269,34 @@ fn credentials_reason(fault: CredentialFault) -> (&'static str, Level) {
 }
 
 /// Why an administrator's request failed.
-fn files_reason(fault: Fault) -> &'static str {
+fn files_reason(fault: FilesError) -> &'static str {
     match fault {
-        Fault::NotThere => "there is no such file or directory",
-        Fault::Exists => "there is one of this name already",
-        Fault::NotEmpty => "the directory is not empty",
-        Fault::IsDirectory => "it is a directory",
-        Fault::NotDirectory => "it is no directory",
-        Fault::Forbidden(Why::System) => {
+        FilesError::NotThere => "there is no such file or directory",
+        FilesError::Exists => "there is one of this name already",
+        FilesError::NotEmpty => "the directory is not empty",
+        FilesError::IsDirectory => "it is a directory",
+        FilesError::NotDirectory => "it is no directory",
+        FilesError::Forbidden(ForbiddenReason::System) => {
             "the system does not allow it: the user that Ringpost runs as lacks the right"
         }
-        Fault::Forbidden(Why::Protected) => "it belongs to the server itself",
-        Fault::Forbidden(
-            Why::Virtual | Why::Root | Why::Hidden | Why::Name(_) | Why::Special | Why::IntoItself,
+        FilesError::Forbidden(ForbiddenReason::Protected) => "it belongs to the server itself",
+        FilesError::Forbidden(
+            ForbiddenReason::Virtual
+            | ForbiddenReason::Root
+            | ForbiddenReason::Hidden
+            | ForbiddenReason::Name(_)
+            | ForbiddenReason::Special
+            | ForbiddenReason::IntoItself,
         ) => "it is not for administrators either",
-        Fault::Full => "the disk or the quota is full",
-        Fault::TooLarge => "the file is larger than the configuration allows",
-        Fault::TooMany => "the directory holds too much for one listing",
-        Fault::BeyondEnd => "the file ends before the place to go on at",
-        Fault::BrokenOff => "an upload of it was broken off, and nothing was kept of it",
-        Fault::Changed => "somebody else changed the file since the upload began",
-        Fault::Busy => "the server or the file was busy",
-        Fault::Io => "the disk failed",
-        Fault::CrossArea => "the two places lie on two disks",
+        FilesError::Full => "the disk or the quota is full",
+        FilesError::TooLarge => "the file is larger than the configuration allows",
+        FilesError::TooMany => "the directory holds too much for one listing",
+        FilesError::BeyondEnd => "the file ends before the place to go on at",
+        FilesError::BrokenOff => "an upload of it was broken off, and nothing was kept of it",
+        FilesError::Changed => "somebody else changed the file since the upload began",
+        FilesError::Busy => "the server or the file was busy",
+        FilesError::Io => "the disk failed",
+        FilesError::CrossArea => "the two places lie on two disks",
     }
 }
 

@@ -6,8 +6,9 @@ use super::*;
 use wire::ftp::listing::Facts;
 use wire::name::BadName;
 
-fn look(bench: &mut Bench, path: &str) -> Result<(String, bool, u64), Fault> {
-    let Done::Looked { at, member } = bench.act(Act::Look { at: at(path) })? else {
+fn look(bench: &mut Bench, path: &str) -> Result<(String, bool, u64), FilesError> {
+    let FilesReply::Described { at, member } = bench.execute(FilesOp::Describe { at: at(path) })?
+    else {
         unreachable!("a look was asked for")
     };
     Ok((at.to_string(), member.is_directory, member.bytes))
@@ -21,7 +22,7 @@ fn the_top_holds_the_data_directories_and_nothing_else() {
     assert_eq!(bench.names("/site"), "a b");
     assert!(look(&mut bench, "/").unwrap().1);
     assert!(look(&mut bench, "/SITE/A").unwrap().1);
-    assert_eq!(look(&mut bench, "/secret.txt").unwrap_err(), Fault::NotThere);
+    assert_eq!(look(&mut bench, "/secret.txt").unwrap_err(), FilesError::NotThere);
     let lines = bench.list("/", Form::List).unwrap();
     assert!(lines.lines().all(|line| line.starts_with("dr-xr-xr-x")), "{lines}");
 }
@@ -41,9 +42,9 @@ fn every_form_of_a_listing_has_a_line_for_each_member() {
     let itself = bench.list("/common", Form::Itself(Facts::ALL)).unwrap();
     assert!(itself.starts_with("type=dir;") && itself.ends_with(" /common\r\n"), "{itself}");
     let of_file = bench.list("/common/b.bin", Form::Facts(Facts::ALL));
-    assert_eq!(of_file, Err(Fault::NotDirectory));
-    assert_eq!(bench.list("/common/none", Form::List), Err(Fault::NotThere));
-    assert_eq!(bench.list("/common/b.bin/x", Form::List), Err(Fault::NotDirectory));
+    assert_eq!(of_file, Err(FilesError::NotDirectory));
+    assert_eq!(bench.list("/common/none", Form::List), Err(FilesError::NotThere));
+    assert_eq!(bench.list("/common/b.bin/x", Form::List), Err(FilesError::NotDirectory));
 }
 
 #[test]
@@ -62,11 +63,11 @@ fn a_pattern_lists_what_it_matches_whatever_the_letters() {
     assert_eq!(names("/common", "*.none").unwrap(), "");
     // A file of this very name is found as such.
     assert_eq!(names("/common", "what?.bin").unwrap(), "what?.bin ");
-    assert_eq!(names("/common", "none/*"), Err(Fault::NotThere));
-    assert_eq!(names("/common", "a.bin/*"), Err(Fault::NotDirectory));
+    assert_eq!(names("/common", "none/*"), Err(FilesError::NotThere));
+    assert_eq!(names("/common", "a.bin/*"), Err(FilesError::NotDirectory));
     let lines = bench.list("/common/c*", Form::List).unwrap();
     assert!(lines.ends_with(" c.txt\r\n") && lines.lines().count() == 1, "{lines}");
-    assert_eq!(bench.list("/common/*", Form::Facts(Facts::ALL)), Err(Fault::NotThere));
+    assert_eq!(bench.list("/common/*", Form::Facts(Facts::ALL)), Err(FilesError::NotThere));
 }
 
 #[test]
@@ -108,11 +109,14 @@ fn what_is_hidden_or_no_file_is_neither_seen_nor_reached() {
     assert_eq!(bench.text("common/.ringpost-1-2"), None);
     for name in [".hidden", ".ringpost-1-2", "tftp_ALLOW_ip.txt"] {
         let found = look(&mut bench, &format!("/common/{name}"));
-        assert_eq!(found.unwrap_err(), Fault::NotThere, "{name}");
+        assert_eq!(found.unwrap_err(), FilesError::NotThere, "{name}");
     }
     let pipe = look(&mut bench, "/common/pipe").err();
-    assert_eq!(pipe, forbidden(Why::Special));
-    assert_eq!(bench.fault(Act::Open { at: at("/common/pipe") }), forbidden(Why::Special));
+    assert_eq!(pipe, forbidden(ForbiddenReason::Special));
+    assert_eq!(
+        bench.fault(FilesOp::Open { at: at("/common/pipe") }),
+        forbidden(ForbiddenReason::Special)
+    );
 }
 
 #[test]
@@ -132,14 +136,14 @@ fn a_link_is_what_it_leads_to_and_one_that_leads_out_is_not_there() {
     assert_eq!(through, Ok(("/common/current/image".into(), false, 5)));
     for path in ["/common/out", "/common/etc", "/common/etc/passwd", "/common/broken"] {
         let seen = look(&mut bench, path);
-        assert_eq!(seen.err(), forbidden(Why::Special), "{path}");
-        let read = bench.fault(Act::Open { at: at(path) });
-        assert_eq!(read, forbidden(Why::Special), "{path}");
+        assert_eq!(seen.err(), forbidden(ForbiddenReason::Special), "{path}");
+        let read = bench.fault(FilesOp::Open { at: at(path) });
+        assert_eq!(read, forbidden(ForbiddenReason::Special), "{path}");
     }
     for path in ["/common/etc/new", "/common/etc/passwd"] {
-        let how = How::Replace;
-        let begun = bench.fault(Act::Begin { at: at(path), how });
-        assert_eq!(begun, forbidden(Why::Special), "{path}");
+        let mode = UploadMode::Replace;
+        let begun = bench.fault(FilesOp::Begin { at: at(path), mode });
+        assert_eq!(begun, forbidden(ForbiddenReason::Special), "{path}");
     }
     assert!(bench.temp_files().is_empty());
 }
@@ -164,15 +168,15 @@ fn what_belongs_to_the_server_is_not_seen_even_where_a_root_holds_it() {
     for path in ["vault", "vault/2001/secret", "side-door/secret", "common/other-door", "users.txt"]
     {
         let path = inside(path);
-        assert_eq!(look(&mut bench, &path).err(), forbidden(Why::Protected), "{path}");
-        let deleted = bench.fault(Act::Delete { at: at(&path) });
-        assert_eq!(deleted, forbidden(Why::Protected), "{path}");
-        let replaced = bench.fault(Act::Begin { at: at(&path), how: How::Replace });
-        assert_eq!(replaced, forbidden(Why::Protected), "{path}");
+        assert_eq!(look(&mut bench, &path).err(), forbidden(ForbiddenReason::Protected), "{path}");
+        let deleted = bench.fault(FilesOp::Delete { at: at(&path) });
+        assert_eq!(deleted, forbidden(ForbiddenReason::Protected), "{path}");
+        let replaced = bench.fault(FilesOp::Begin { at: at(&path), mode: UploadMode::Replace });
+        assert_eq!(replaced, forbidden(ForbiddenReason::Protected), "{path}");
         let moved = bench.rename(&path, &inside("mine"));
-        assert_eq!(moved.err(), forbidden(Why::Protected), "{path}");
+        assert_eq!(moved.err(), forbidden(ForbiddenReason::Protected), "{path}");
         let brought = bench.rename(&inside("common/file"), &path);
-        assert_eq!(brought.err(), forbidden(Why::Protected), "{path}");
+        assert_eq!(brought.err(), forbidden(ForbiddenReason::Protected), "{path}");
     }
     assert!(bench.path("vault/2001/secret").exists());
 }
@@ -193,11 +197,11 @@ fn the_exact_spelling_counts_first_and_then_any_other() {
 #[test]
 fn a_file_that_the_catalog_has_is_opened_as_that_entry() {
     let mut bench = Bench::new();
-    bench.upload("/common/fw.bin", How::Replace, "bytes").unwrap();
+    bench.upload("/common/fw.bin", UploadMode::Replace, "bytes").unwrap();
     bench.put("common/odd:name", "odd");
     for (path, known) in [("/common/FW.BIN", true), ("/common/odd:name", false)] {
-        let act = Act::Open { at: at(path) };
-        assert!(bench.files.handle(7, ASKED, &bench.tree, act).is_none());
+        let op = FilesOp::Open { at: at(path) };
+        assert!(bench.files.handle(7, ASKED, &bench.tree, op).is_none());
         let (7, StoreRequest::Open { ticket: ASKED, entry, .. }) =
             bench.requests.try_recv().unwrap()
         else {
@@ -212,8 +216,8 @@ fn a_file_that_the_catalog_has_is_opened_as_that_entry() {
             "{path}"
         );
     }
-    assert_eq!(bench.fault(Act::Open { at: at("/common") }), Some(Fault::IsDirectory));
-    assert_eq!(bench.fault(Act::Open { at: at("/") }), Some(Fault::IsDirectory));
+    assert_eq!(bench.fault(FilesOp::Open { at: at("/common") }), Some(FilesError::IsDirectory));
+    assert_eq!(bench.fault(FilesOp::Open { at: at("/") }), Some(FilesError::IsDirectory));
 }
 
 #[test]
@@ -224,31 +228,41 @@ fn ten_thousand_files_are_listed_and_a_listing_is_bounded() {
     }
     assert_eq!(bench.list("/common", Form::List).unwrap().lines().count(), 10_000);
     bench.files.listing_bytes_max = 100_000;
-    assert_eq!(bench.list("/common", Form::Names), Err(Fault::TooMany));
+    assert_eq!(bench.list("/common", Form::Names), Err(FilesError::TooMany));
 }
 
 #[test]
 fn every_fault_is_a_sentence_of_its_own() {
-    let whys = [Why::System, Why::Virtual, Why::Root, Why::Protected, Why::Hidden];
-    let whys = whys.into_iter().chain([Why::Special, Why::IntoItself, Why::Name(BadName::Colon)]);
+    let whys = [
+        ForbiddenReason::System,
+        ForbiddenReason::Virtual,
+        ForbiddenReason::Root,
+        ForbiddenReason::Protected,
+        ForbiddenReason::Hidden,
+    ];
+    let whys = whys.into_iter().chain([
+        ForbiddenReason::Special,
+        ForbiddenReason::IntoItself,
+        ForbiddenReason::Name(BadName::Colon),
+    ]);
     let faults = [
-        Fault::NotThere,
-        Fault::Exists,
-        Fault::NotEmpty,
-        Fault::IsDirectory,
-        Fault::NotDirectory,
-        Fault::Full,
-        Fault::TooLarge,
-        Fault::TooMany,
-        Fault::BeyondEnd,
-        Fault::BrokenOff,
-        Fault::Changed,
-        Fault::Busy,
-        Fault::Io,
-        Fault::CrossArea,
+        FilesError::NotThere,
+        FilesError::Exists,
+        FilesError::NotEmpty,
+        FilesError::IsDirectory,
+        FilesError::NotDirectory,
+        FilesError::Full,
+        FilesError::TooLarge,
+        FilesError::TooMany,
+        FilesError::BeyondEnd,
+        FilesError::BrokenOff,
+        FilesError::Changed,
+        FilesError::Busy,
+        FilesError::Io,
+        FilesError::CrossArea,
     ];
     let mut told = std::collections::HashSet::new();
-    for fault in faults.into_iter().chain(whys.map(Fault::Forbidden)) {
+    for fault in faults.into_iter().chain(whys.map(FilesError::Forbidden)) {
         let text = fault.to_string();
         assert!(text.len() > 20 && !text.contains(['\r', '\n']), "{text}");
         assert!(told.insert(text), "{fault:?} says what another one says");

@@ -19,7 +19,9 @@ use crate::content::watch::{self, Watch, WatchConfig};
 use crate::durable;
 use engine::cancel::CancelToken;
 use engine::catalog::{RootId, Stored};
-use engine::files::{Act, Done, Fault, Form, How, Part, Tree, TreePath, Why};
+use engine::files::{
+    FilesError, FilesOp, FilesReply, ForbiddenReason, Form, PartialFile, Tree, TreePath, UploadMode,
+};
 use engine::requests::StoreRequest;
 use engine::ticket::Ticket;
 use wire::name::FileName;
@@ -74,22 +76,22 @@ impl Bench {
         fs::read_to_string(self.path(path)).ok()
     }
 
-    fn act(&mut self, act: Act) -> Result<Done, Fault> {
-        self.files.handle(0, ASKED, &self.tree, act).expect("another thread answers")
+    fn execute(&mut self, op: FilesOp) -> Result<FilesReply, FilesError> {
+        self.files.handle(0, ASKED, &self.tree, op).expect("another thread answers")
     }
 
-    fn fault(&mut self, act: Act) -> Option<Fault> {
-        self.act(act).err()
+    fn fault(&mut self, op: FilesOp) -> Option<FilesError> {
+        self.execute(op).err()
     }
 
-    fn list(&mut self, path: &str, form: Form) -> Result<String, Fault> {
+    fn list(&mut self, path: &str, form: Form) -> Result<String, FilesError> {
         self.list_from("/", path, form)
     }
 
-    fn list_from(&mut self, cwd: &str, requested: &str, form: Form) -> Result<String, Fault> {
+    fn list_from(&mut self, cwd: &str, requested: &str, form: Form) -> Result<String, FilesError> {
         let at = TreePath::parse(&at(cwd), requested.as_bytes()).unwrap();
-        let done = self.act(Act::List { at, requested: requested.into(), form })?;
-        let Done::Listed(lines) = done else { unreachable!("a listing was asked for") };
+        let done = self.execute(FilesOp::List { at, requested: requested.into(), form })?;
+        let FilesReply::Listed(lines) = done else { unreachable!("a listing was asked for") };
         Ok(String::from_utf8(lines).unwrap())
     }
 
@@ -97,27 +99,27 @@ impl Bench {
         self.list_from(path, "", Form::Names).unwrap().replace("\r\n", " ").trim_end().to_owned()
     }
 
-    fn begin(&mut self, path: &str, how: How) -> Result<(Part, String), Fault> {
-        let done = self.act(Act::Begin { at: at(path), how })?;
-        let Done::Begun { part, at } = done else { unreachable!("an upload was to begin") };
+    fn begin(&mut self, path: &str, mode: UploadMode) -> Result<(PartialFile, String), FilesError> {
+        let done = self.execute(FilesOp::Begin { at: at(path), mode })?;
+        let FilesReply::Begun { part, at } = done else { unreachable!("an upload was to begin") };
         Ok((part, at.to_string()))
     }
 
-    fn write(&mut self, part: Part, text: &str) -> Result<Part, Fault> {
-        let done = self.act(Act::Write { part, bytes: text.into() })?;
-        let Done::Written { part, buffer } = done else { unreachable!("it was to go on") };
+    fn write(&mut self, part: PartialFile, text: &str) -> Result<PartialFile, FilesError> {
+        let done = self.execute(FilesOp::Write { part, bytes: text.into() })?;
+        let FilesReply::Written { part, buffer } = done else { unreachable!("it was to go on") };
         assert!(buffer.is_empty() && buffer.capacity() >= text.len());
         Ok(part)
     }
 
-    fn finish(&mut self, part: Part) -> Result<Stored, Fault> {
-        let done = self.act(Act::Finish { part, cancel: CancelToken::default() })?;
-        let Done::Stored(stored) = done else { unreachable!("it was to end") };
+    fn finish(&mut self, part: PartialFile) -> Result<Stored, FilesError> {
+        let done = self.execute(FilesOp::Finish { part, cancel: CancelToken::default() })?;
+        let FilesReply::Stored(stored) = done else { unreachable!("it was to end") };
         Ok(stored)
     }
 
-    fn upload(&mut self, path: &str, how: How, text: &str) -> Result<Stored, Fault> {
-        let (part, _) = self.begin(path, how)?;
+    fn upload(&mut self, path: &str, mode: UploadMode, text: &str) -> Result<Stored, FilesError> {
+        let (part, _) = self.begin(path, mode)?;
         let half = text.len() / 2;
         let part = self.write(part, &text[..half])?;
         let part = self.write(part, &text[half..])?;
@@ -125,8 +127,8 @@ impl Bench {
         self.finish(part)
     }
 
-    fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
-        self.act(Act::Rename { from: at(from), to: at(to) }).map(drop)
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), FilesError> {
+        self.execute(FilesOp::Rename { from: at(from), to: at(to) }).map(drop)
     }
 
     /// Returns the path and size of the catalog's entry for a name in a root.
@@ -160,6 +162,6 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn forbidden(why: Why) -> Option<Fault> {
-    Some(Fault::Forbidden(why))
+fn forbidden(why: ForbiddenReason) -> Option<FilesError> {
+    Some(FilesError::Forbidden(why))
 }

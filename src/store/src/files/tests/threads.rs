@@ -38,9 +38,9 @@ impl StoreBench {
         self.replies.recv_timeout(Duration::from_secs(60)).unwrap()
     }
 
-    fn act(&self, act: Act) -> Result<Done, Fault> {
+    fn execute(&self, op: FilesOp) -> Result<FilesReply, FilesError> {
         let (ticket, tree) = (ASKED, self.tree.clone());
-        let request = StoreRequest::Files { ticket, tree, act: Box::new(act) };
+        let request = StoreRequest::Files { ticket, tree, op: Box::new(op) };
         let StoreReply::Files { ticket: ASKED, result } = self.answer(request) else {
             unreachable!("another answer")
         };
@@ -66,24 +66,26 @@ impl StoreBench {
 #[test]
 fn an_upload_goes_its_way_through_the_threads_and_back() {
     let store_bench = StoreBench::new();
-    let begin = Act::Begin { at: at("/common/fw.bin"), how: How::Replace };
-    let Ok(Done::Begun { mut part, .. }) = store_bench.act(begin) else { panic!("not begun") };
+    let begin = FilesOp::Begin { at: at("/common/fw.bin"), how: UploadMode::Replace };
+    let Ok(FilesReply::Begun { mut part, .. }) = store_bench.execute(begin) else {
+        panic!("not begun")
+    };
     for piece in ["by", "tes"] {
-        let written = store_bench.act(Act::Write { part, bytes: piece.into() });
-        let Ok(Done::Written { part: its, .. }) = written else { panic!("not written") };
+        let written = store_bench.execute(FilesOp::Write { part, bytes: piece.into() });
+        let Ok(FilesReply::Written { part: its, .. }) = written else { panic!("not written") };
         part = its;
     }
     assert!(matches!(
-        store_bench.act(Act::Finish { part, cancel: CancelToken::default() }),
-        Ok(Done::Stored(_))
+        store_bench.execute(FilesOp::Finish { part, cancel: CancelToken::default() }),
+        Ok(FilesReply::Stored(_))
     ));
     let (ticket, tree) = (ASKED, store_bench.tree.clone());
-    let act = Box::new(Act::Open { at: at("/common/FW.bin") });
-    let opened = store_bench.answer(StoreRequest::Files { ticket, tree, act });
+    let op = Box::new(FilesOp::Open { at: at("/common/FW.bin") });
+    let opened = store_bench.answer(StoreRequest::Files { ticket, tree, op });
     let StoreReply::Opened { ticket: ASKED, result: Ok(blob) } = opened else { panic!("closed") };
     assert_eq!(blob.as_slice(), Some(b"bytes".as_slice()));
-    let gone = store_bench.act(Act::Open { at: at("/common/none") });
-    assert_eq!(gone.err(), Some(Fault::NotThere));
+    let gone = store_bench.execute(FilesOp::Open { at: at("/common/none") });
+    assert_eq!(gone.err(), Some(FilesError::NotThere));
     assert!(!store_bench.bench.path("common/.ringpost-1-1").exists(), "swept at the start");
 }
 
@@ -91,14 +93,14 @@ fn an_upload_goes_its_way_through_the_threads_and_back() {
 fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() {
     let mut store_bench = StoreBench::new();
     let begin = |store_bench: &StoreBench, name: &str| {
-        let begun = store_bench.act(Act::Begin { at: at(name), how: How::Replace });
-        let Ok(Done::Begun { part, .. }) = begun else { panic!("not begun") };
+        let begun = store_bench.execute(FilesOp::Begin { at: at(name), how: UploadMode::Replace });
+        let Ok(FilesReply::Begun { part, .. }) = begun else { panic!("not begun") };
         part
     };
     let (early, late) = (begin(&store_bench, "/common/a"), begin(&store_bench, "/common/b"));
     drop(early);
-    let resume = || Act::Begin { at: at("/common/a"), how: How::Resume(1) };
-    while store_bench.act(resume()).err() != Some(Fault::BrokenOff) {
+    let resume = || FilesOp::Begin { at: at("/common/a"), how: UploadMode::Resume(1) };
+    while store_bench.execute(resume()).err() != Some(FilesError::BrokenOff) {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(store_bench.bench.temp_files().len(), 1);
@@ -112,15 +114,15 @@ fn a_file_that_goes_away_under_the_loader_is_gone() {
     let store_bench = StoreBench::new();
     store_bench.bench.put("common/odd:name", "x");
     let (ticket, tree) = (ASKED, store_bench.tree.clone());
-    let act = Box::new(Act::Open { at: at("/common/odd:name") });
+    let op = Box::new(FilesOp::Open { at: at("/common/odd:name") });
     let mut files = Files::new(store_bench.bench.published.clone(), unbounded().0);
     let entry = files.entry(&tree, &at("/common/odd:name")).unwrap();
     fs::remove_file(store_bench.bench.path("common/odd:name")).unwrap();
     let form = engine::catalog::Form::Octet;
     let opened = store_bench.answer(StoreRequest::Open { ticket, entry, form });
     assert!(matches!(opened, StoreReply::Opened { result: Err(OpenError::Gone), .. }));
-    let found = store_bench.answer(StoreRequest::Files { ticket, tree, act });
-    assert!(matches!(found, StoreReply::Files { result: Err(Fault::NotThere), .. }));
+    let found = store_bench.answer(StoreRequest::Files { ticket, tree, op });
+    assert!(matches!(found, StoreReply::Files { result: Err(FilesError::NotThere), .. }));
 }
 
 #[test]
@@ -181,8 +183,8 @@ fn no_line_of_phones_and_administrators_who_append_to_one_file_is_lost() {
         }
         for line in 0..LINES {
             let text = format!("administrator 0 {line}\n");
-            while let Err(fault) = bench.upload("/common/LOG", How::Append, &text) {
-                assert_eq!(fault, Fault::Busy);
+            while let Err(fault) = bench.upload("/common/LOG", UploadMode::Append, &text) {
+                assert_eq!(fault, FilesError::Busy);
             }
         }
     });

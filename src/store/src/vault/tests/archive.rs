@@ -35,7 +35,7 @@ impl Bench {
     fn keep_two_and_forget(&mut self) {
         self.keep(&item("1"), "one").unwrap();
         self.keep(&item("1"), &"\0\u{7f}two".repeat(5_000)).unwrap();
-        self.act(&item("1"), VaultOp::Forget { precondition: Precondition::None }).unwrap();
+        self.execute(&item("1"), VaultOp::Forget { precondition: Precondition::None }).unwrap();
         self.keep(&item("2"), "").unwrap();
     }
 }

@@ -71,12 +71,12 @@ impl GuardedVault {
         fs::write(self.users_path(), hashed.collect::<String>()).unwrap();
     }
 
-    fn request(&self, item: &Item, secret: &str, act: VaultOp) -> VaultRequest {
+    fn request(&self, item: &Item, secret: &str, op: VaultOp) -> VaultRequest {
         let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
         VaultRequest {
             client: self.client,
             credentials: Credentials { basic, ..Credentials::default() },
-            ..self.bench.request(item, act)
+            ..self.bench.request(item, op)
         }
     }
 
@@ -88,8 +88,8 @@ impl GuardedVault {
         }
     }
 
-    fn act(&mut self, extension: &str, secret: &str, act: VaultOp) -> Result<(), VaultError> {
-        let request = self.request(&item(extension), secret, act);
+    fn execute(&mut self, extension: &str, secret: &str, op: VaultOp) -> Result<(), VaultError> {
+        let request = self.request(&item(extension), secret, op);
         let hash = match self.pass(&request)? {
             Verified::Known => None,
             Verified::ToPin(hash) => Some(hash),
@@ -103,11 +103,11 @@ impl GuardedVault {
     }
 
     fn put(&mut self, extension: &str, secret: &str) -> Result<(), VaultError> {
-        self.act(extension, secret, put())
+        self.execute(extension, secret, put())
     }
 
     fn get(&mut self, extension: &str, secret: &str) -> Result<(), VaultError> {
-        self.act(extension, secret, VaultOp::Fetch)
+        self.execute(extension, secret, VaultOp::Fetch)
     }
 
     fn checked(&self) -> u64 {
@@ -208,7 +208,7 @@ fn asking_for_what_is_not_there_pins_nothing() {
     let mut guarded = GuardedVault::pinned();
     assert_eq!(guarded.get("1", "a:guess"), Err(VaultError::NotThere));
     let forget = VaultOp::Forget { precondition: Precondition::None };
-    assert_eq!(guarded.act("1", "a:guess", forget), Err(VaultError::NotThere));
+    assert_eq!(guarded.execute("1", "a:guess", forget), Err(VaultError::NotThere));
     assert_eq!(guarded.checked(), 0, "and costs nothing");
     assert_eq!(guarded.put("1", "a:right"), Ok(()));
     assert_eq!(guarded.get("1", "a:guess"), DENIED);
@@ -228,7 +228,7 @@ fn a_store_that_failed_pins_nothing() {
     let mut guarded = GuardedVault::pinned();
     let demanding =
         VaultOp::Keep { bytes: b"x".to_vec(), precondition: Precondition::Exists, cancel: None };
-    assert_eq!(guarded.act("1", "a:first", demanding), Err(VaultError::Precondition));
+    assert_eq!(guarded.execute("1", "a:first", demanding), Err(VaultError::Precondition));
     assert_eq!(guarded.put("1", "a:second"), Ok(()));
     assert_eq!(guarded.put("1", "a:first"), DENIED);
 }
@@ -334,14 +334,14 @@ fn what_is_remembered_is_bounded() {
 #[test]
 fn two_passwords_of_a_user_hold_at_once_and_one_whose_day_is_over_does_not() {
     let mut guarded = GuardedVault::users("ann=old:4711\nann=new:4711\n");
-    assert_eq!(guarded.act("4711", "ann:old", keeping()), Ok(()));
-    assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
-    assert_eq!(guarded.act("4711", "ann:wrong", keeping()), Err(VaultError::Unauthorized));
+    assert_eq!(guarded.execute("4711", "ann:old", keeping()), Ok(()));
+    assert_eq!(guarded.execute("4711", "ann:new", keeping()), Ok(()));
+    assert_eq!(guarded.execute("4711", "ann:wrong", keeping()), Err(VaultError::Unauthorized));
     let text = fs::read_to_string(guarded.users_path()).unwrap();
     let over = text.replacen(":4711\n", ":4711:2020-01-01\n", 1);
     fs::write(guarded.users_path(), over).unwrap();
-    assert_eq!(guarded.act("4711", "ann:old", keeping()), Err(VaultError::Unauthorized));
-    assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
+    assert_eq!(guarded.execute("4711", "ann:old", keeping()), Err(VaultError::Unauthorized));
+    assert_eq!(guarded.execute("4711", "ann:new", keeping()), Ok(()));
 }
 
 fn keeping() -> VaultOp {
@@ -353,11 +353,15 @@ fn whoever_invents_extensions_pins_no_more_of_them_than_an_hour_allows() {
     let mut guarded = GuardedVault::pinned();
     guarded.bench.policy.bounds.new_max = 2;
     for number in 0..2 {
-        assert_eq!(guarded.act(&number.to_string(), "a:x", keeping()), Ok(()));
+        assert_eq!(guarded.execute(&number.to_string(), "a:x", keeping()), Ok(()));
     }
     for refused in 1..=3 {
-        assert!(matches!(guarded.act("2", "a:x", keeping()), Err(VaultError::TooMuch(_))));
+        assert!(matches!(guarded.execute("2", "a:x", keeping()), Err(VaultError::TooMuch(_))));
         assert_eq!(guarded.authenticator.pins_refused(), refused);
     }
-    assert_eq!(guarded.act("1", "a:x", keeping()), Ok(()), "a secret that is known still holds");
+    assert_eq!(
+        guarded.execute("1", "a:x", keeping()),
+        Ok(()),
+        "a secret that is known still holds"
+    );
 }

@@ -55,18 +55,18 @@ impl Bench {
         self.writer = writer();
     }
 
-    pub(super) fn request(&self, item: &Item, act: VaultOp) -> VaultRequest {
+    pub(super) fn request(&self, item: &Item, op: VaultOp) -> VaultRequest {
         VaultRequest {
             client: [10, 0, 0, 1].into(),
             item: item.clone(),
             credentials: Credentials::default(),
             policy: Arc::new(self.policy.clone()),
-            op: act,
+            op,
         }
     }
 
-    pub(super) fn act(&mut self, item: &Item, act: VaultOp) -> Result<VaultReply, VaultError> {
-        let request = self.request(item, act);
+    pub(super) fn execute(&mut self, item: &Item, op: VaultOp) -> Result<VaultReply, VaultError> {
+        let request = self.request(item, op);
         match self.writer.run(&[Job::Vault(&request, None)]).remove(0) {
             Outcome::Vault(result) => result,
             Outcome::Upload(_) | Outcome::Deleted(_) => {
@@ -77,12 +77,12 @@ impl Bench {
 
     /// A phone's request to keep "new".
     pub(super) fn keeping(&self, extension: &str) -> VaultRequest {
-        let act = VaultOp::Keep {
+        let op = VaultOp::Keep {
             bytes: b"new".to_vec(),
             precondition: Precondition::None,
             cancel: None,
         };
-        self.request(&item(extension), act)
+        self.request(&item(extension), op)
     }
 
     /// Runs requests in one batch.
@@ -117,8 +117,8 @@ impl Bench {
         self.store(item, VaultOp::Keep { bytes, precondition, cancel: Some(cancel) })
     }
 
-    fn store(&mut self, item: &Item, act: VaultOp) -> Result<Stored, VaultError> {
-        match self.act(item, act)? {
+    fn store(&mut self, item: &Item, op: VaultOp) -> Result<Stored, VaultError> {
+        match self.execute(item, op)? {
             VaultReply::Kept(stored) => Ok(stored),
             VaultReply::Fetched(_) | VaultReply::Forgotten => {
                 unreachable!("a version was to be kept")
@@ -131,7 +131,7 @@ impl Bench {
     }
 
     pub(super) fn forget(&mut self, item: &Item) -> Result<(), VaultError> {
-        self.act(item, VaultOp::Forget { precondition: Precondition::None }).map(drop)
+        self.execute(item, VaultOp::Forget { precondition: Precondition::None }).map(drop)
     }
 
     pub(super) fn fetch(&self, item: &Item) -> Option<String> {

@@ -37,11 +37,11 @@ impl StoreBench {
         StoreBench { bench, store: store.unwrap(), replies }
     }
 
-    fn ask(&self, ticket: u64, extension: &str, secret: &str, act: VaultOp) {
+    fn ask(&self, ticket: u64, extension: &str, secret: &str, op: VaultOp) {
         let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
         let request = VaultRequest {
             credentials: Credentials { basic, ..Credentials::default() },
-            ..self.bench.request(&item(extension), act)
+            ..self.bench.request(&item(extension), op)
         };
         let request =
             StoreRequest::Vault { ticket: Ticket::made_up(ticket), request: Box::new(request) };

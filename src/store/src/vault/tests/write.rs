@@ -146,8 +146,11 @@ fn a_precondition_is_judged_where_the_write_happens() {
     assert_eq!(bench.keep_if(&it, "x", Precondition::UnmodifiedSince(at - 1)), denied);
     assert!(bench.keep_if(&it, "three", Precondition::UnmodifiedSince(at + 1)).is_ok());
     let forget = |precondition| VaultOp::Forget { precondition };
-    assert_eq!(bench.act(&it, forget(tag(&kept.version))).unwrap_err(), VaultError::Precondition);
-    bench.act(&it, forget(Precondition::Exists)).unwrap();
+    assert_eq!(
+        bench.execute(&it, forget(tag(&kept.version))).unwrap_err(),
+        VaultError::Precondition
+    );
+    bench.execute(&it, forget(Precondition::Exists)).unwrap();
     assert_eq!(bench.keep_if(&it, "x", tag(&second.version)), denied);
     assert!(bench.keep_if(&it, "four", Precondition::New).unwrap().new);
 }
@@ -155,9 +158,9 @@ fn a_precondition_is_judged_where_the_write_happens() {
 #[test]
 fn of_two_who_change_what_they_saw_in_one_batch_one_is_refused() {
     let mut bench = Bench::new();
-    let act =
+    let op =
         || VaultOp::Keep { bytes: b"mine".to_vec(), precondition: Precondition::New, cancel: None };
-    let requests = [bench.request(&item("1"), act()), bench.request(&item("1"), act())];
+    let requests = [bench.request(&item("1"), op()), bench.request(&item("1"), op())];
     let jobs = [Job::Vault(&requests[0], None), Job::Vault(&requests[1], None)];
     let outcomes = bench.writer.run(&jobs);
     assert!(matches!(outcomes[0], Outcome::Vault(Ok(_))));

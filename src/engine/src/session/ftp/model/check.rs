@@ -31,7 +31,7 @@ pub(super) fn is_write(request: &StoreRequest) -> bool {
     match request {
         StoreRequest::Store { .. } | StoreRequest::Delete { .. } => true,
         StoreRequest::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
-        StoreRequest::Files { act, .. } => matches!(**act, files::Act::Finish { .. }),
+        StoreRequest::Files { op, .. } => matches!(**op, files::FilesOp::Finish { .. }),
         StoreRequest::Open { .. }
         | StoreRequest::Verify { .. }
         | StoreRequest::Upload { .. }
@@ -195,7 +195,7 @@ impl World {
                 !(reads && has_news)
                     && match &job.what {
                         Pending::Port { .. } => has_door,
-                        Pending::Login { .. } | Pending::Act(_) => open_requests == 1,
+                        Pending::Login { .. } | Pending::Operation(_) => open_requests == 1,
                         Pending::Transfer(transfer) => {
                             self.has_future(id, session, transfer, open_requests)
                         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::cancel::CancelToken;
 use crate::catalog::blob::{Blob, Version};
 use crate::catalog::{Entry, OpenError, Root, RootId, StoreError, Stored};
-use crate::files::{self, Fault, How, Member, Part, TreePath, Why};
+use crate::files::{self, FilesError, ForbiddenReason, Member, PartialFile, TreePath, UploadMode};
 use crate::requests::{StoreReply, StoreRequest};
 use crate::ticket::Ticket;
 use crate::vault::request::{Login, LoginSecret, VaultError, VaultOp, VaultReply, VaultRequest};
@@ -172,9 +172,9 @@ impl Disk {
             }
             StoreRequest::Upload { .. } => unreachable!("only TFTP asks for it"),
             StoreRequest::Vault { ticket, request } => {
-                StoreReply::Vault { ticket, result: self.act(*request, fault) }
+                StoreReply::Vault { ticket, result: self.execute(*request, fault) }
             }
-            StoreRequest::Files { ticket, act, .. } => self.files(ticket, *act, fault),
+            StoreRequest::Files { ticket, op, .. } => self.files(ticket, *op, fault),
             StoreRequest::Login { ticket, login } => {
                 StoreReply::Login { ticket, result: log_in(&login, fault) }
             }
@@ -189,7 +189,7 @@ impl Disk {
         Arc::new(Blob::as_if_mapped(vec![0; version.bytes as usize].into(), version))
     }
 
-    fn act(&mut self, request: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
+    fn execute(&mut self, request: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
         match fault {
             0 => {}
             1 => return Err(VaultError::NotThere),
@@ -216,98 +216,98 @@ impl Disk {
         }
     }
 
-    fn files(&mut self, ticket: Ticket, act: files::Act, fault: u8) -> StoreReply {
-        if let (files::Act::Open { at }, 0) = (&act, fault)
+    fn files(&mut self, ticket: Ticket, op: files::FilesOp, fault: u8) -> StoreReply {
+        if let (files::FilesOp::Open { at }, 0) = (&op, fault)
             && let Some(version) = self.files.get(&at.to_string().to_lowercase()).copied()
         {
             return StoreReply::Opened { ticket, result: Ok(self.blob(version)) };
         }
-        StoreReply::Files { ticket, result: self.manage(act, fault) }
+        StoreReply::Files { ticket, result: self.manage(op, fault) }
     }
 
-    fn manage(&mut self, act: files::Act, fault: u8) -> Result<files::Done, Fault> {
-        if let files::Act::Discard { part } = act {
+    fn manage(&mut self, op: files::FilesOp, fault: u8) -> Result<files::FilesReply, FilesError> {
+        if let files::FilesOp::Discard { part } = op {
             self.uploads.remove(&part.bytes());
-            return Ok(files::Done::Discarded);
+            return Ok(files::FilesReply::Discarded);
         }
         if let Some(fault) = files_fault(fault) {
-            if let files::Act::Write { part, .. } | files::Act::Finish { part, .. } = act {
+            if let files::FilesOp::Write { part, .. } | files::FilesOp::Finish { part, .. } = op {
                 self.uploads.remove(&part.bytes());
             }
             return Err(fault);
         }
         let path = |at: &TreePath| at.to_string().to_lowercase();
-        Ok(match act {
-            files::Act::List { at, form, .. } => return self.list(&path(&at), form),
-            files::Act::Look { at } => {
+        Ok(match op {
+            files::FilesOp::List { at, form, .. } => return self.list(&path(&at), form),
+            files::FilesOp::Describe { at } => {
                 let member = self.member(&path(&at))?;
-                files::Done::Looked { at, member }
+                files::FilesReply::Described { at, member }
             }
-            files::Act::MakeDirectory { at } => match self.directories.insert(path(&at)) {
-                true => files::Done::Made { at },
-                false => return Err(Fault::Exists),
+            files::FilesOp::MakeDirectory { at } => match self.directories.insert(path(&at)) {
+                true => files::FilesReply::Made { at },
+                false => return Err(FilesError::Exists),
             },
-            files::Act::RemoveDirectory { at } => match self.directories.remove(&path(&at)) {
-                true => files::Done::Removed,
-                false => return Err(Fault::NotThere),
+            files::FilesOp::RemoveDirectory { at } => match self.directories.remove(&path(&at)) {
+                true => files::FilesReply::Removed,
+                false => return Err(FilesError::NotThere),
             },
-            files::Act::Delete { at } => {
-                self.files.remove(&path(&at)).ok_or(Fault::NotThere)?;
-                files::Done::Removed
+            files::FilesOp::Delete { at } => {
+                self.files.remove(&path(&at)).ok_or(FilesError::NotThere)?;
+                files::FilesReply::Removed
             }
-            files::Act::Rename { from, to } => {
-                let version = self.files.remove(&path(&from)).ok_or(Fault::NotThere)?;
+            files::FilesOp::Rename { from, to } => {
+                let version = self.files.remove(&path(&from)).ok_or(FilesError::NotThere)?;
                 self.files.insert(path(&to), version);
-                files::Done::Renamed
+                files::FilesReply::Renamed
             }
-            files::Act::Touch { .. } => files::Done::Touched,
-            files::Act::Open { .. } => return Err(Fault::NotThere),
-            files::Act::Begin { at, how } => {
+            files::FilesOp::Touch { .. } => files::FilesReply::Touched,
+            files::FilesOp::Open { .. } => return Err(FilesError::NotThere),
+            files::FilesOp::Begin { at, mode } => {
                 self.begun += 1;
                 let before = self.bytes_of(&path(&at)).unwrap_or_default();
-                let bytes = match how {
-                    How::Replace | How::Unique => Vec::new(),
-                    How::Append => before,
-                    How::Resume(from) if from > before.len() as u64 => {
-                        return Err(Fault::BeyondEnd);
+                let bytes = match mode {
+                    UploadMode::Replace | UploadMode::Unique => Vec::new(),
+                    UploadMode::Append => before,
+                    UploadMode::Resume(from) if from > before.len() as u64 => {
+                        return Err(FilesError::BeyondEnd);
                     }
-                    How::Resume(from) => before[..from as usize].to_vec(),
+                    UploadMode::Resume(from) => before[..from as usize].to_vec(),
                 };
                 self.uploads.insert(self.begun, (path(&at), bytes));
-                files::Done::Begun { part: Part::made_up(self.begun), at }
+                files::FilesReply::Begun { part: PartialFile::made_up(self.begun), at }
             }
-            files::Act::Write { part, mut bytes } => {
-                let upload = self.uploads.get_mut(&part.bytes()).ok_or(Fault::Io)?;
+            files::FilesOp::Write { part, mut bytes } => {
+                let upload = self.uploads.get_mut(&part.bytes()).ok_or(FilesError::Io)?;
                 upload.1.append(&mut bytes);
-                files::Done::Written { part, buffer: bytes }
+                files::FilesReply::Written { part, buffer: bytes }
             }
-            files::Act::Finish { part, cancel } if !cancel.commit() => {
+            files::FilesOp::Finish { part, cancel } if !cancel.commit() => {
                 self.uploads.remove(&part.bytes());
-                return Err(Fault::Busy);
+                return Err(FilesError::Busy);
             }
-            files::Act::Finish { part, .. } => {
-                let (path, bytes) = self.uploads.remove(&part.bytes()).ok_or(Fault::Io)?;
+            files::FilesOp::Finish { part, .. } => {
+                let (path, bytes) = self.uploads.remove(&part.bytes()).ok_or(FilesError::Io)?;
                 let version = self.write(&path, bytes.len() as u64, Some(bytes));
-                files::Done::Stored(Stored { new: true, version })
+                files::FilesReply::Stored(Stored { new: true, version })
             }
-            files::Act::Discard { .. } => files::Done::Discarded,
+            files::FilesOp::Discard { .. } => files::FilesReply::Discarded,
         })
     }
 
-    fn list(&self, above: &str, form: files::Form) -> Result<files::Done, Fault> {
+    fn list(&self, above: &str, form: files::Form) -> Result<files::FilesReply, FilesError> {
         if self.files.contains_key(above) && matches!(form, files::Form::Facts(_)) {
-            return Err(Fault::NotDirectory);
+            return Err(FilesError::NotDirectory);
         }
         let names = self.files.keys().filter(|name| name.starts_with(above));
         let lines: String = names.map(|name| format!("{name}\r\n")).collect();
-        Ok(files::Done::Listed(lines.into_bytes()))
+        Ok(files::FilesReply::Listed(lines.into_bytes()))
     }
 
-    fn member(&self, path: &str) -> Result<Member, Fault> {
+    fn member(&self, path: &str) -> Result<Member, FilesError> {
         let file = self.files.get(path);
         let is_directory = matches!(path, "/" | "/common") || self.directories.contains(path);
         if file.is_none() && !is_directory {
-            return Err(Fault::NotThere);
+            return Err(FilesError::NotThere);
         }
         Ok(Member {
             is_directory,
@@ -371,16 +371,16 @@ fn open_fault(fault: u8) -> Option<OpenError> {
     }
 }
 
-fn files_fault(fault: u8) -> Option<Fault> {
+fn files_fault(fault: u8) -> Option<FilesError> {
     match fault {
         0 => None,
-        1 => Some(Fault::Full),
-        2 => Some(Fault::NotThere),
-        3 => Some(Fault::Forbidden(Why::System)),
-        4 => Some(Fault::TooLarge),
-        5 => Some(Fault::Io),
-        6 => Some(Fault::BrokenOff),
-        7 => Some(Fault::Changed),
-        8.. => Some(Fault::Busy),
+        1 => Some(FilesError::Full),
+        2 => Some(FilesError::NotThere),
+        3 => Some(FilesError::Forbidden(ForbiddenReason::System)),
+        4 => Some(FilesError::TooLarge),
+        5 => Some(FilesError::Io),
+        6 => Some(FilesError::BrokenOff),
+        7 => Some(FilesError::Changed),
+        8.. => Some(FilesError::Busy),
     }
 }

@@ -185,7 +185,7 @@ impl Disk {
                 StoreReply::Deleted { ticket, result }
             }
             StoreRequest::Vault { ticket, request } => {
-                StoreReply::Vault { ticket, result: self.act(*request, fault) }
+                StoreReply::Vault { ticket, result: self.execute(*request, fault) }
             }
             StoreRequest::Login { ticket, login } => {
                 StoreReply::Login { ticket, result: log_in(&login, fault) }
@@ -216,7 +216,7 @@ impl Disk {
         blob
     }
 
-    fn act(&mut self, request: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
+    fn execute(&mut self, request: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
         match fault {
             0 => {}
             1 => return Err(VaultError::NotThere),

@@ -6,7 +6,7 @@ use wire::name::BadName;
 
 /// Why an operation failed, or why its result is uncertain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum FilesError {
     /// There is no such file or directory.
     NotThere,
     /// A file or directory of the name exists already.
@@ -18,7 +18,7 @@ pub enum Fault {
     /// It is no directory; one is needed.
     NotDirectory,
     /// It is not allowed.
-    Forbidden(Why),
+    Forbidden(ForbiddenReason),
     /// The disk or the quota is full, or the rest is reserved for the phones' data.
     Full,
     /// The file would be larger than is allowed.
@@ -42,7 +42,7 @@ pub enum Fault {
 
 /// Why something is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum ForbiddenReason {
     /// The system does not let this process do it.
     System,
     /// The directory exists only in the tree, not on the disk.
@@ -61,60 +61,66 @@ pub enum Why {
     IntoItself,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FilesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Fault::NotThere => "there is no such file or directory",
-            Fault::Exists => "there is a file or directory of this name already",
-            Fault::NotEmpty => {
+            FilesError::NotThere => "there is no such file or directory",
+            FilesError::Exists => "there is a file or directory of this name already",
+            FilesError::NotEmpty => {
                 "the directory is not empty; it may hold hidden files or an upload under way"
             }
-            Fault::IsDirectory => "this is a directory; name a file",
-            Fault::NotDirectory => "this is no directory; name one",
-            Fault::Forbidden(why) => return why.fmt(f),
-            Fault::Full => {
+            FilesError::IsDirectory => "this is a directory; name a file",
+            FilesError::NotDirectory => "this is no directory; name one",
+            FilesError::Forbidden(why) => return why.fmt(f),
+            FilesError::Full => {
                 "the disk or the quota is full, or what is left is kept for the phones' data; \
                  make room and try again"
             }
-            Fault::TooLarge => "the file is larger than the configuration allows",
-            Fault::TooMany => "the directory holds too much for one listing; list a part of it",
-            Fault::BeyondEnd => "the file ends before the place to go on at; send the whole file",
-            Fault::BrokenOff => {
+            FilesError::TooLarge => "the file is larger than the configuration allows",
+            FilesError::TooMany => {
+                "the directory holds too much for one listing; list a part of it"
+            }
+            FilesError::BeyondEnd => {
+                "the file ends before the place to go on at; send the whole file"
+            }
+            FilesError::BrokenOff => {
                 "an upload of this file was broken off and nothing of it was kept; send the whole \
                  file"
             }
-            Fault::Changed => {
+            FilesError::Changed => {
                 "somebody else changed the file since this upload began; look at it and send the \
                  whole file"
             }
-            Fault::Busy => "the server or the file is busy just now; try again",
-            Fault::Io => "the disk failed; the server's log says how",
-            Fault::CrossArea => {
+            FilesError::Busy => "the server or the file is busy just now; try again",
+            FilesError::Io => "the disk failed; the server's log says how",
+            FilesError::CrossArea => {
                 "the two places lie on two disks; upload the file to the new one instead"
             }
         })
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for ForbiddenReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::System => {
+            ForbiddenReason::System => {
                 "the system does not allow it; give the user that Ringpost runs as the right to"
             }
-            Why::Virtual => {
+            ForbiddenReason::Virtual => {
                 "this directory only holds the data directories; change to one of them first"
             }
-            Why::Root => "this is a data directory of the configuration; it stays where it is",
-            Why::Protected => "this belongs to the server itself and is not for FTP",
-            Why::Hidden => "files of such names are never served; choose another name",
-            Why::Name(refused) => return refused.fmt(f),
-            Why::Special => {
+            ForbiddenReason::Root => {
+                "this is a data directory of the configuration; it stays where it is"
+            }
+            ForbiddenReason::Protected => "this belongs to the server itself and is not for FTP",
+            ForbiddenReason::Hidden => "files of such names are never served; choose another name",
+            ForbiddenReason::Name(refused) => return refused.fmt(f),
+            ForbiddenReason::Special => {
                 "this is no regular file, or a link that leads out of the data directories"
             }
-            Why::IntoItself => "a directory cannot be moved into itself",
+            ForbiddenReason::IntoItself => "a directory cannot be moved into itself",
         })
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for FilesError {}

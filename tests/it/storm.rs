@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use engine::settings::tftp::WrapTo;
-use engine::vault::upload::{Existing, Rule, Rules};
+use engine::vault::upload::{OnExists, Rule, Rules};
 use phones::phone::boot::{Action, Plan, Step};
 use phones::phone::tftp::{Behaviour, Client, Leave, OnTimer};
 use phones::random::Random;
@@ -326,7 +326,7 @@ fn what_phones_store_arrives_whole() {
     let mut random = Random::new(9);
     for link in [Link::LAN, ROUGH] {
         let mut setup = Setup::default();
-        let rule = Rule::new("*.log", 0, 1 << 20, Existing::Replace).unwrap();
+        let rule = Rule::new("*.log", 0, 1 << 20, OnExists::Replace).unwrap();
         setup.policy.uploads = Rules(vec![rule]);
         let files = Files::new();
         let mut world = World::new(5, TftpServer::new(&files, setup), files, link);

@@ -300,7 +300,7 @@ mod tests {
                 directory,
                 name,
                 bytes_max: 10,
-                existing: engine::vault::upload::Existing::Replace,
+                on_exists: engine::vault::upload::OnExists::Replace,
                 precondition: engine::vault::request::Precondition::None,
                 cancel: None,
                 client: [10, 0, 0, 1].into(),

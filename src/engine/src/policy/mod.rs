@@ -25,7 +25,7 @@ use crate::files::BadPath;
 use crate::settings::ftp::FtpPolicy;
 use crate::vault::names::Item;
 use crate::vault::request::{Auth, Unknown};
-use crate::vault::upload::Existing;
+use crate::vault::upload::OnExists;
 pub use decision::{Action, Decision, Denial, VaultOwner};
 use protect::Location;
 use redirect::LOCATION_BYTES_MAX;
@@ -399,7 +399,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
                 self.trace.step(|| Step::BadName { why });
                 return Action::Refuse(Denial::Name(why));
             }
-            if append && rule.existing != Existing::Append {
+            if append && rule.on_exists != OnExists::Append {
                 return Action::Refuse(Denial::NotAppendable);
             }
             return Action::Store { rule, name: Box::new(name.into_owned()) };

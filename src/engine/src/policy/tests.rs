@@ -89,8 +89,8 @@ impl Bench {
         self
     }
 
-    fn upload(mut self, pattern: &str, existing: Existing) -> Bench {
-        self.policy.uploads.0.push(Rule::new(pattern, 3, 9, existing).unwrap());
+    fn upload(mut self, pattern: &str, on_exists: OnExists) -> Bench {
+        self.policy.uploads.0.push(Rule::new(pattern, 3, 9, on_exists).unwrap());
         self
     }
 
@@ -187,7 +187,7 @@ fn a_trace_tells_every_step_to_a_file() {
 
 #[test]
 fn an_ipv4_phone_at_an_ipv6_socket_is_decided_about_as_any_other() {
-    let bench = Bench::new().allow("10.0.0.0/8").upload("*.log", Existing::Replace);
+    let bench = Bench::new().allow("10.0.0.0/8").upload("*.log", OnExists::Replace);
     for (name, operation) in [("other", READ), ("none", READ), ("x.log", WRITE), ("x", WRITE)] {
         for (plain, mapped) in [("10.0.0.1", "::ffff:10.0.0.1"), ("11.0.0.1", "::ffff:11.0.0.1")] {
             let decided = |from| bench.tftp(name, operation, from);
@@ -200,14 +200,14 @@ fn an_ipv4_phone_at_an_ipv6_socket_is_decided_about_as_any_other() {
 fn what_is_stored_goes_the_way_that_it_is_read_back_by() {
     let config = || Bench::new().remap("^polycom/(.*)$", "$1");
     for rows in ["polycom/*-directory.xml", "*-directory.xml"] {
-        let bench = config().upload(rows, Existing::Replace);
+        let bench = config().upload(rows, OnExists::Replace);
         let name = "polycom/X-directory.xml";
         assert_eq!(bench.tftp(name, WRITE, "10.0.0.1"), "store 3/x-directory.xml");
         assert_eq!(bench.http(&format!("/{name}"), WRITE), "store 3/x-directory.xml");
         assert_eq!(bench.ftp(name, WRITE, "10.0.0.1"), "store 3/x-directory.xml");
         assert_eq!(bench.http(&format!("/{name}"), READ), "serve x-directory.xml");
     }
-    let refusing = Bench::new().remap("^boot.*", "").upload("*", Existing::Replace);
+    let refusing = Bench::new().remap("^boot.*", "").upload("*", OnExists::Replace);
     let denied = "refuse: remap row 1 refuses the name";
     assert_eq!(refusing.tftp("boot.cfg", WRITE, "10.0.0.1"), denied);
     assert_eq!(refusing.tftp("boot.cfg", READ, "10.0.0.1"), denied);
@@ -215,7 +215,7 @@ fn what_is_stored_goes_the_way_that_it_is_read_back_by() {
 
 #[test]
 fn the_vault_comes_before_the_rows_and_the_rows_before_the_unknown() {
-    let mut bench = Bench::new().upload("*_96xxdata.txt", Existing::Append);
+    let mut bench = Bench::new().upload("*_96xxdata.txt", OnExists::Append);
     let item = "vault 4711_96xxdata.txt";
     assert_eq!(bench.http("/4711_96XXdata.txt", WRITE), item);
     assert_eq!(bench.http("/4711_96XXdata.txt", Operation::Delete), item);
@@ -244,7 +244,7 @@ fn a_remap_row_may_lead_into_the_vault_and_out_of_nothing() {
 
 #[test]
 fn by_ftp_whoever_is_logged_in_at_the_phone_is_meant() {
-    let mut bench = Bench::new().upload("*.log", Existing::Replace);
+    let mut bench = Bench::new().upload("*.log", OnExists::Replace);
     bench.policy.ftp.bypass = vec!["10.9.0.0/16".parse().unwrap()];
     let from = "10.0.0.1";
     assert_eq!(bench.ftp("4621data.txt", READ, from), "vault 4620data");
@@ -259,7 +259,7 @@ fn by_ftp_whoever_is_logged_in_at_the_phone_is_meant() {
 
 #[test]
 fn a_client_off_the_list_gets_override_files_and_nothing_else() {
-    let bench = Bench::new().allow("10.0.0.0/8").upload("*", Existing::Replace);
+    let bench = Bench::new().allow("10.0.0.0/8").upload("*", OnExists::Replace);
     let from = "192.168.0.1";
     let denied = "refuse: the address is not on `allow`";
     assert_eq!(bench.tftp("46xxSettings.txt", READ, from), "override fxd_settings.txt");
@@ -279,7 +279,7 @@ fn a_client_off_the_list_gets_override_files_and_nothing_else() {
 
 #[test]
 fn a_protected_name_needs_its_password_whatever_rows_make_of_it() {
-    let mut bench = Bench::new().remap("^open$", "secret.cfg").upload("*", Existing::Replace);
+    let mut bench = Bench::new().remap("^open$", "secret.cfg").upload("*", OnExists::Replace);
     bench.policy.protections.0.push(Protection::new("secret.*").unwrap());
     for name in ["secret.cfg", "open", "secret.none"] {
         for operation in [READ, WRITE] {
@@ -338,7 +338,7 @@ fn a_pattern_that_no_name_can_match_is_known() {
 
 #[test]
 fn what_may_be_done_with_a_name_is_what_would_be_done() {
-    let mut bench = Bench::new().upload("*.log", Existing::Keep).upload("*.up", Existing::Keep);
+    let mut bench = Bench::new().upload("*.log", OnExists::Keep).upload("*.up", OnExists::Keep);
     let row = &mut bench.policy.uploads.0[1];
     (row.delete, row.post) = (true, true);
     let listener = listener(Protocol::Https);
@@ -360,7 +360,7 @@ fn what_may_be_done_with_a_name_is_what_would_be_done() {
 
 /// A bench with a redirect row.
 fn redirecting(pattern: &str, target: &str, change: impl Fn(&mut Redirect)) -> Bench {
-    let mut bench = Bench::new().upload("*.log", Existing::Replace);
+    let mut bench = Bench::new().upload("*.log", OnExists::Replace);
     let mut row = Redirect::new(pattern, target).unwrap();
     change(&mut row);
     bench.policy.routes.redirects.push(row);
@@ -406,7 +406,7 @@ fn a_location_that_would_be_too_long_is_refused() {
 
 #[test]
 fn a_remap_keeps_the_spelling_that_was_asked_for() {
-    let bench = Bench::new().remap("^get/(.*)$", "site/$1").upload("*", Existing::Replace);
+    let bench = Bench::new().remap("^get/(.*)$", "site/$1").upload("*", OnExists::Replace);
     let resource = Resource::Tftp { name: b"get/A.TXT" };
     assert!(bench.walk(resource, READ, "10.0.0.1").0.ends_with("Site/A.txt"));
     let client = "10.0.0.1".parse().unwrap();
@@ -417,7 +417,7 @@ fn a_remap_keeps_the_spelling_that_was_asked_for() {
 
 #[test]
 fn only_a_row_that_says_so_has_its_files_deleted() {
-    let mut bench = Bench::new().upload("*.log", Existing::Replace);
+    let mut bench = Bench::new().upload("*.log", OnExists::Replace);
     let delete = |bench: &Bench, name: &str| {
         let by_ftp = bench.ftp(name, Operation::Delete, "10.0.0.1");
         assert_eq!(bench.http(&format!("/{name}"), Operation::Delete), by_ftp);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::request::Precondition;
 use super::timestamp::Timestamp;
-use super::upload::{Existing, Upload};
+use super::upload::{OnExists, Upload};
 use wire::name::{FileName, NAME_BYTES_MAX};
 
 /// An upload on its way to quarantine.
@@ -46,7 +46,7 @@ pub fn quarantine(
         directory,
         name: FileName::parse(name.as_bytes()).ok()?,
         bytes_max,
-        existing: Existing::Keep,
+        on_exists: OnExists::Keep,
         precondition: Precondition::None,
         cancel: None,
         client: stranger.client,
@@ -68,7 +68,7 @@ mod tests {
         let client = client.parse().unwrap();
         let stranger = Stranger { client, name: &requested, unix_s: 1_795_237_241, serial };
         let upload = quarantine((7, 99), &stranger, b"bytes".to_vec()).unwrap();
-        assert_eq!((upload.directory, upload.bytes_max, upload.existing), (7, 99, Existing::Keep));
+        assert_eq!((upload.directory, upload.bytes_max, upload.on_exists), (7, 99, OnExists::Keep));
         upload.name.to_string()
     }
 

@@ -16,7 +16,7 @@ use wire::name::FileName;
 
 /// What happens to a file that exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
+pub enum OnExists {
     /// The new bytes replace it, as a whole.
     Replace,
     /// The new bytes are appended to it, as for a phone's log.
@@ -38,7 +38,7 @@ pub struct Rule {
     /// Largest size in bytes of the stored file, appended parts included.
     pub bytes_max: u64,
     /// What happens to a file that exists already.
-    pub existing: Existing,
+    pub on_exists: OnExists,
     /// Clients that the row is for; empty means all.
     pub from: Vec<IpNet>,
     /// Whether clients may delete the files that it stores.
@@ -56,7 +56,7 @@ impl Rule {
         pattern: &str,
         directory: u16,
         bytes_max: u64,
-        existing: Existing,
+        on_exists: OnExists,
     ) -> Result<Self, BadPattern> {
         let matcher = glob::compile(pattern)?;
         Ok(Rule {
@@ -64,7 +64,7 @@ impl Rule {
             matcher,
             directory,
             bytes_max,
-            existing,
+            on_exists,
             from: Vec::new(),
             delete: false,
             post: false,
@@ -125,7 +125,7 @@ pub struct Upload {
     /// Largest size of the stored file.
     pub bytes_max: u64,
     /// What happens to a file that exists already.
-    pub existing: Existing,
+    pub on_exists: OnExists,
     /// The precondition that the client sent.
     pub precondition: Precondition,
     /// Cancels it. In FTP and TFTP the end of the data does not prove that it is whole; a client
@@ -154,7 +154,7 @@ mod tests {
     fn rules() -> Rules {
         let row = |pattern, directory, from: &[&str]| Rule {
             from: from.iter().map(|net| net.parse().unwrap()).collect(),
-            ..Rule::new(pattern, directory, 1_000, Existing::Replace).unwrap()
+            ..Rule::new(pattern, directory, 1_000, OnExists::Replace).unwrap()
         };
         Rules(vec![
             row("*-boot.log", 0, &["10.1.0.0/16"]),

@@ -10,7 +10,7 @@ use super::{Files, World};
 use crate::phone::boot::{Action, Plan, Step};
 use crate::phone::tftp::{Behaviour, Client, Ending};
 use engine::policy::snapshot::Policy;
-use engine::vault::upload::{Existing, Rule, Rules};
+use engine::vault::upload::{OnExists, Rule, Rules};
 use wire::tftp::{Block, Options};
 use wire::time::{Duration, Instant};
 
@@ -131,7 +131,7 @@ fn upload(client: &Client, lost: u32, attempts: u8) -> World<TftpServer> {
     policy.tftp.half_open_max = 100;
     policy.tftp.upload_memory_bytes_max = 1 << 20;
     policy.tftp.uploads_aside_max = 1_024;
-    policy.uploads = Rules(vec![Rule::new("*.log", 0, 10_000, Existing::Append).unwrap()]);
+    policy.uploads = Rules(vec![Rule::new("*.log", 0, 10_000, OnExists::Append).unwrap()]);
     let files = Files::new();
     let server = TftpServer::new(&files, Setup { policy, ..Setup::default() });
     let mut world = World::new(1, server, files, Link::LAN);

@@ -11,7 +11,7 @@ use super::value::{Size, Text};
 use engine::catalog::RootId;
 use engine::policy::remap::{BadRemap, MatchOn, Remap};
 use engine::policy::route::SubnetRoots;
-use engine::vault::upload::{Existing, Rule, Rules};
+use engine::vault::upload::{OnExists, Rule, Rules};
 
 /// `[[roots]]`.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Upload {
     pub(super) name: Spanned<String>,
     pub(super) dir: Spanned<PathBuf>,
     pub(super) bytes_max: u64,
-    pub(super) on_exists: Existing,
+    pub(super) on_exists: OnExists,
     pub(super) from: Vec<IpNet>,
     pub(super) delete: bool,
     pub(super) post: bool,
@@ -89,7 +89,7 @@ impl Upload {
         let name = row.need("name", "\"*-app.log\"", found);
         let dir = row.need("dir", "\"uploads\"", found);
         let bytes_max = row.take("max", found).unwrap_or(Size(1 << 20)).0;
-        let on_exists = row.take("on_exists", found).unwrap_or(Existing::Replace);
+        let on_exists = row.take("on_exists", found).unwrap_or(OnExists::Replace);
         let from = from(&mut row, found);
         let delete = row.take("delete", found).unwrap_or(false);
         let post = row.take("post", found).unwrap_or(false);

@@ -7,7 +7,7 @@ use super::redirects;
 use super::settings::Disk;
 use engine::catalog::RootId;
 use engine::policy::snapshot::Policy;
-use engine::vault::upload::{Existing, Rule};
+use engine::vault::upload::{OnExists, Rule};
 use vendor;
 use wire::name::FileName;
 
@@ -72,7 +72,7 @@ fn not_read_back(
     let place = |stack: &[RootId]| stack.iter().position(|id| root(id) == Some(dir));
     let Some(stack) = stacks.iter().find(|stack| place(stack).is_some()) else {
         // No phone reads back a log that grows with each upload.
-        return (rule.existing != Existing::Append).then(|| {
+        return (rule.on_exists != OnExists::Append).then(|| {
             format!(
                 "stores in {}, which is no root of any listener, so phones do not get back what \
                  they have stored; add it to a `root` if they should",

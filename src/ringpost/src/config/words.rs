@@ -14,7 +14,7 @@ use super::vault::{UnknownPhone, VaultAuth};
 use engine::admission::slots::Overflow;
 use engine::policy::remap::MatchOn;
 use engine::protocol::Protocol;
-use engine::vault::upload::Existing;
+use engine::vault::upload::OnExists;
 
 /// Reads one of several keywords.
 fn word<T: Copy>(
@@ -38,9 +38,9 @@ impl Read for Overflow {
     }
 }
 
-impl Read for Existing {
+impl Read for OnExists {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
-        let (replace, append, keep) = (Existing::Replace, Existing::Append, Existing::Keep);
+        let (replace, append, keep) = (OnExists::Replace, OnExists::Append, OnExists::Keep);
         word(value, place, &[("replace", replace), ("append", append), ("keep", keep)])
     }
 }

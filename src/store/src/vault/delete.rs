@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::durable::{Fault, Step};
     use engine::catalog::StoreError::{Io, NotAFile, NotThere, Precondition as Unmet};
-    use engine::vault::upload::{Existing, Upload};
+    use engine::vault::upload::{OnExists, Upload};
     use std::fs;
 
     struct Bench {
@@ -167,7 +167,7 @@ mod tests {
             directory: 0,
             name: name(text),
             bytes_max: 100,
-            existing: Existing::Replace,
+            on_exists: OnExists::Replace,
             precondition: Precondition::None,
             cancel: None,
             client: [10, 0, 0, 1].into(),

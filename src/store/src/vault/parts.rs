@@ -170,7 +170,7 @@ mod tests {
     use super::*;
     use crate::vault::store::{Directories, Job, Outcome};
     use engine::vault::request::Precondition;
-    use engine::vault::upload::Existing;
+    use engine::vault::upload::OnExists;
     use wire::name::FileName;
 
     #[test]
@@ -180,10 +180,10 @@ mod tests {
         let directory = directories.number(&top.path().join("uploads")).unwrap();
         let mut writer = Writer::new(directories, 1 << 20);
         let name = FileName::parse(b"a.log").unwrap();
-        for (existing, text) in [
-            (Existing::Append, "one two end"),
-            (Existing::Append, "one two endone two end"),
-            (Existing::Replace, "one two end"),
+        for (on_exists, text) in [
+            (OnExists::Append, "one two end"),
+            (OnExists::Append, "one two endone two end"),
+            (OnExists::Replace, "one two end"),
         ] {
             let mut spool = None;
             for part in ["one ", "two "] {
@@ -197,7 +197,7 @@ mod tests {
                 directory,
                 name,
                 bytes_max: 100,
-                existing,
+                on_exists,
                 precondition: Precondition::None,
                 cancel: None,
                 client: [10, 0, 0, 1].into(),

@@ -38,7 +38,7 @@ use engine::catalog::{StoreError, Stored};
 use engine::vault::names::Item;
 use engine::vault::request::{Precondition, VaultError, VaultPolicy, VaultReply, holds};
 use engine::vault::timestamp::Timestamp;
-use engine::vault::upload::{Existing, Upload};
+use engine::vault::upload::{OnExists, Upload};
 use wire::name::FileName;
 
 /// Interval between two counts of a full directory: an administrator may have made room.
@@ -368,7 +368,7 @@ impl Writer {
         if let Some(other) = &other {
             now = Occupant::at(&to.dir, other)?;
         }
-        let is_certain = matches!(upload.existing, Existing::Replace)
+        let is_certain = matches!(upload.on_exists, OnExists::Replace)
             && matches!(upload.precondition, Precondition::None)
             && upload.cancel.is_none();
         if !is_certain {
@@ -452,18 +452,18 @@ impl Writer {
     /// Writes an upload to a temporary file, after the existing bytes if the rule appends.
     fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<PreparedUpload> {
         let (mut kept, mut cut_bytes, mut old) = (Vec::new(), 0, None);
-        match (&place.existing, upload.existing) {
-            (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
+        match (&place.existing, upload.on_exists) {
+            (Some(_), OnExists::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(meta), _) if meta.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             (Some(meta), _) if !meta.is_file() && !meta.is_symlink() => {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
-            (Some(_), Existing::Append) => {
+            (Some(_), OnExists::Append) => {
                 let part = kept_part(&place.dir, &place.name, upload)?;
                 let KeptPart { bytes, file, .. } = part;
                 (kept, cut_bytes, old) = (bytes, part.cut_bytes, Some(file));
             }
-            (Some(_), Existing::Replace) | (None, _) => {}
+            (Some(_), OnExists::Replace) | (None, _) => {}
         }
         let bytes = kept.len() as u64 + upload.bytes_all();
         let before_bytes = place.existing.as_ref().map_or(0, Metadata::len);
@@ -536,12 +536,12 @@ mod tests {
             Bench { writer: Writer::new(directories, 1_000), top, number }
         }
 
-        fn upload(&self, name: &str, bytes: &[u8], existing: Existing) -> Upload {
+        fn upload(&self, name: &str, bytes: &[u8], on_exists: OnExists) -> Upload {
             Upload {
                 directory: self.number,
                 name: FileName::parse(name.as_bytes()).unwrap(),
                 bytes_max: 100,
-                existing,
+                on_exists,
                 precondition: Precondition::None,
                 cancel: None,
                 client: [10, 0, 0, 1].into(),
@@ -550,7 +550,7 @@ mod tests {
             }
         }
 
-        fn store(&mut self, name: &str, text: &str, rule: Existing) -> Result<(), StoreError> {
+        fn store(&mut self, name: &str, text: &str, rule: OnExists) -> Result<(), StoreError> {
             let upload = self.upload(name, text.as_bytes(), rule);
             self.upload_all(&[upload]).remove(0).map(|_| ())
         }
@@ -588,9 +588,9 @@ mod tests {
     #[test]
     fn an_upload_is_stored_under_its_folded_name_in_directories_made_for_it() {
         let mut bench = Bench::new();
-        assert_eq!(bench.store("Logs/0004F2-App.log", "one", Existing::Replace), Ok(()));
+        assert_eq!(bench.store("Logs/0004F2-App.log", "one", OnExists::Replace), Ok(()));
         assert_eq!(bench.text("logs/0004f2-app.log"), "one");
-        assert_eq!(bench.store("logs/0004f2-app.log", "two", Existing::Replace), Ok(()));
+        assert_eq!(bench.store("logs/0004f2-app.log", "two", OnExists::Replace), Ok(()));
         assert_eq!(bench.text("logs/0004f2-app.log"), "two");
         assert_eq!(bench.names(), ["logs"]);
     }
@@ -600,12 +600,12 @@ mod tests {
         let mut bench = Bench::new();
         fs::create_dir_all(bench.at("Logs")).unwrap();
         fs::write(bench.at("Logs/ABC.cfg"), "old").unwrap();
-        assert_eq!(bench.store("logs/abc.cfg", "new", Existing::Replace), Ok(()));
+        assert_eq!(bench.store("logs/abc.cfg", "new", OnExists::Replace), Ok(()));
         assert_eq!(bench.text("Logs/ABC.cfg"), "new");
         assert_eq!(bench.names(), ["Logs"]);
         // Another process changes the directory.
         fs::rename(bench.at("Logs/ABC.cfg"), bench.at("Logs/Abc.cfg")).unwrap();
-        assert_eq!(bench.store("logs/abc.cfg", "newer", Existing::Replace), Ok(()));
+        assert_eq!(bench.store("logs/abc.cfg", "newer", OnExists::Replace), Ok(()));
         assert_eq!(bench.text("Logs/Abc.cfg"), "newer");
         assert_eq!(fs::read_dir(bench.at("Logs")).unwrap().count(), 1);
     }
@@ -613,10 +613,10 @@ mod tests {
     #[test]
     fn a_replaced_file_keeps_its_mode_and_its_readers() {
         let mut bench = Bench::new();
-        bench.store("a", "old", Existing::Replace).unwrap();
+        bench.store("a", "old", OnExists::Replace).unwrap();
         fs::set_permissions(bench.at("a"), fs::Permissions::from_mode(0o600)).unwrap();
         let mut reader = fs::File::open(bench.at("a")).unwrap();
-        bench.store("a", "new", Existing::Replace).unwrap();
+        bench.store("a", "new", OnExists::Replace).unwrap();
         let mode = fs::metadata(bench.at("a")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let mut read = String::new();
@@ -627,14 +627,14 @@ mod tests {
     #[test]
     fn what_must_not_be_replaced_stays() {
         let mut bench = Bench::new();
-        assert_eq!(bench.store("a", "one", Existing::Keep), Ok(()));
-        assert_eq!(bench.store("A", "two", Existing::Keep), Err(StoreError::Exists));
+        assert_eq!(bench.store("a", "one", OnExists::Keep), Ok(()));
+        assert_eq!(bench.store("A", "two", OnExists::Keep), Err(StoreError::Exists));
         assert_eq!(bench.text("a"), "one");
         fs::create_dir(bench.at("d")).unwrap();
-        assert_eq!(bench.store("d", "x", Existing::Replace), Err(StoreError::NotAFile));
-        assert_eq!(bench.store("a/d", "x", Existing::Replace), Err(StoreError::NotAFile));
+        assert_eq!(bench.store("d", "x", OnExists::Replace), Err(StoreError::NotAFile));
+        assert_eq!(bench.store("a/d", "x", OnExists::Replace), Err(StoreError::NotAFile));
         let long = "x".repeat(101);
-        assert_eq!(bench.store("a", &long, Existing::Replace), Err(StoreError::Full));
+        assert_eq!(bench.store("a", &long, OnExists::Replace), Err(StoreError::Full));
         assert_eq!(bench.text("a"), "one");
     }
 
@@ -643,7 +643,7 @@ mod tests {
         let mut bench = Bench::new();
         let given = |bench: &Bench, precondition| Upload {
             precondition,
-            ..bench.upload("a", b"one", Existing::Replace)
+            ..bench.upload("a", b"one", OnExists::Replace)
         };
         let new = given(&bench, Precondition::New);
         let again = given(&bench, Precondition::New);
@@ -664,7 +664,7 @@ mod tests {
         let mut bench = Bench::new();
         for line in 0..20 {
             let line = format!("line {line:02} ..........\n");
-            bench.store("log", &line, Existing::Append).unwrap();
+            bench.store("log", &line, OnExists::Append).unwrap();
         }
         let log = bench.text("log");
         assert!(log.len() <= 100 && log.ends_with("line 19 ..........\n"), "{log}");
@@ -676,8 +676,8 @@ mod tests {
     #[test]
     fn an_upload_whose_directory_was_moved_meanwhile_is_stored_where_its_name_says() {
         let mut bench = Bench::new();
-        bench.store("logs/a", "one\n", Existing::Append).unwrap();
-        let upload = bench.upload("logs/a", b"two\n", Existing::Replace);
+        bench.store("logs/a", "one\n", OnExists::Append).unwrap();
+        let upload = bench.upload("logs/a", b"two\n", OnExists::Replace);
         let ready = bench.writer.begin_upload(&upload).unwrap();
         fs::rename(bench.at("logs"), bench.at("moved")).unwrap();
         let mut ready = ready;
@@ -689,10 +689,10 @@ mod tests {
     #[test]
     fn a_log_without_lines_keeps_its_newest_bytes() {
         let mut bench = Bench::new();
-        bench.store("log", &"a".repeat(90), Existing::Append).unwrap();
-        bench.store("log", &"b".repeat(20), Existing::Append).unwrap();
+        bench.store("log", &"a".repeat(90), OnExists::Append).unwrap();
+        bench.store("log", &"b".repeat(20), OnExists::Append).unwrap();
         assert_eq!(bench.text("log"), "a".repeat(80) + &"b".repeat(20));
-        bench.store("log", &"c".repeat(100), Existing::Append).unwrap();
+        bench.store("log", &"c".repeat(100), OnExists::Append).unwrap();
         assert_eq!(bench.text("log"), "c".repeat(100));
     }
 
@@ -701,16 +701,16 @@ mod tests {
         let mut bench = Bench::new();
         for n in 0..10 {
             let name = format!("sub/{n}");
-            assert_eq!(bench.store(&name, &"x".repeat(100), Existing::Replace), Ok(()));
+            assert_eq!(bench.store(&name, &"x".repeat(100), OnExists::Replace), Ok(()));
         }
-        assert_eq!(bench.store("more", "x", Existing::Replace), Err(StoreError::Full));
-        let shorter = bench.store("sub/3", "x", Existing::Replace);
+        assert_eq!(bench.store("more", "x", OnExists::Replace), Err(StoreError::Full));
+        let shorter = bench.store("sub/3", "x", OnExists::Replace);
         assert_eq!(shorter, Ok(()), "what makes it smaller is welcome");
-        assert_eq!(bench.store("more", &"x".repeat(99), Existing::Replace), Ok(()));
-        assert_eq!(bench.store("again", "x", Existing::Replace), Err(StoreError::Full));
+        assert_eq!(bench.store("more", &"x".repeat(99), OnExists::Replace), Ok(()));
+        assert_eq!(bench.store("again", "x", OnExists::Replace), Err(StoreError::Full));
         fs::remove_file(bench.at("sub/4")).unwrap();
         bench.writer.used.clear();
-        assert_eq!(bench.store("again", "x", Existing::Replace), Ok(()));
+        assert_eq!(bench.store("again", "x", OnExists::Replace), Ok(()));
     }
 
     #[test]
@@ -722,10 +722,10 @@ mod tests {
         fs::write(outside.join("secret"), "secret").unwrap();
         symlink(&outside, bench.at("out")).unwrap();
         symlink(outside.join("secret"), bench.at("secret")).unwrap();
-        assert_eq!(bench.store("out/file", "x", Existing::Replace), Err(StoreError::Forbidden));
-        assert_eq!(bench.store("secret", "x", Existing::Append), Err(StoreError::Forbidden));
+        assert_eq!(bench.store("out/file", "x", OnExists::Replace), Err(StoreError::Forbidden));
+        assert_eq!(bench.store("secret", "x", OnExists::Append), Err(StoreError::Forbidden));
         // The link itself is replaced; its target is not touched.
-        assert_eq!(bench.store("secret", "x", Existing::Replace), Ok(()));
+        assert_eq!(bench.store("secret", "x", OnExists::Replace), Ok(()));
         assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "secret");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
     }
@@ -733,15 +733,15 @@ mod tests {
     #[test]
     fn a_step_that_fails_leaves_the_old_version_and_nothing_else() {
         for step in [Step::Create, Step::Write, Step::Sync, Step::Rename] {
-            for rule in [Existing::Replace, Existing::Append] {
+            for rule in [OnExists::Replace, OnExists::Append] {
                 let mut bench = Bench::new();
-                bench.store("a", "old", Existing::Replace).unwrap();
+                bench.store("a", "old", OnExists::Replace).unwrap();
                 bench.writer.fail(Some(Fault { step, crash: false, nth: None }));
                 assert_eq!(bench.store("a", "new", rule), Err(StoreError::Io), "{step:?}");
                 assert_eq!(bench.text("a"), "old", "{step:?}");
                 assert_eq!(bench.names(), ["a"], "{step:?}");
                 bench.writer.fail(None);
-                assert_eq!(bench.store("a", "new", Existing::Replace), Ok(()));
+                assert_eq!(bench.store("a", "new", OnExists::Replace), Ok(()));
             }
         }
     }
@@ -749,10 +749,10 @@ mod tests {
     #[test]
     fn an_upload_whose_directory_was_not_synced_is_not_acknowledged() {
         let mut bench = Bench::new();
-        bench.store("a", "old", Existing::Replace).unwrap();
+        bench.store("a", "old", OnExists::Replace).unwrap();
         bench.writer.disk.fault =
             Some(Fault { step: Step::SyncDirectory, crash: false, nth: None });
-        assert_eq!(bench.store("a", "new", Existing::Replace), Err(StoreError::Io));
+        assert_eq!(bench.store("a", "new", OnExists::Replace), Err(StoreError::Io));
         assert_eq!(bench.names(), ["a"]);
     }
 
@@ -778,40 +778,40 @@ mod tests {
     fn uploads_of_one_batch_are_stored_in_their_order() {
         let mut bench = Bench::new();
         let uploads: Vec<_> = (0..10)
-            .map(|n| bench.upload("log", format!("{n}\n").as_bytes(), Existing::Append))
-            .chain([bench.upload("d/x", b"x", Existing::Replace)])
-            .chain([bench.upload("d/x", b"y", Existing::Keep)])
+            .map(|n| bench.upload("log", format!("{n}\n").as_bytes(), OnExists::Append))
+            .chain([bench.upload("d/x", b"x", OnExists::Replace)])
+            .chain([bench.upload("d/x", b"y", OnExists::Keep)])
             .collect();
         let results = bench.upload_all(&uploads);
         assert!(results[..11].iter().all(Result::is_ok));
         assert_eq!(results[11], Err(StoreError::Exists));
         assert_eq!(bench.text("log"), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n");
-        let unknown = Upload { directory: 9, ..bench.upload("a", b"x", Existing::Replace) };
+        let unknown = Upload { directory: 9, ..bench.upload("a", b"x", OnExists::Replace) };
         assert_eq!(bench.upload_all(&[unknown]), [Err(StoreError::Io)]);
     }
 
     #[test]
     fn an_upload_is_judged_by_what_is_in_its_place_at_the_end() {
         let cases = [
-            (Existing::Keep, Precondition::None, Err(StoreError::Exists), "other\n"),
-            (Existing::Replace, Precondition::New, Err(StoreError::Precondition), "other\n"),
-            (Existing::Append, Precondition::None, Ok(false), "other\nmine\n"),
-            (Existing::Replace, Precondition::None, Ok(false), "mine\n"),
+            (OnExists::Keep, Precondition::None, Err(StoreError::Exists), "other\n"),
+            (OnExists::Replace, Precondition::New, Err(StoreError::Precondition), "other\n"),
+            (OnExists::Append, Precondition::None, Ok(false), "other\nmine\n"),
+            (OnExists::Replace, Precondition::None, Ok(false), "mine\n"),
         ];
-        for (existing, precondition, expected, text) in cases {
+        for (on_exists, precondition, expected, text) in cases {
             for spelled in ["log", "LOG"] {
                 let mut bench = Bench::new();
                 fs::create_dir_all(bench.at("")).unwrap();
                 let upload = Upload {
                     precondition: precondition.clone(),
-                    ..bench.upload("log", b"mine\n", existing)
+                    ..bench.upload("log", b"mine\n", on_exists)
                 };
                 let mut ready = bench.writer.begin_upload(&upload).unwrap();
                 bench.writer.disk.sync_files(std::iter::once(&mut ready.temp));
                 fs::write(bench.at(spelled), "other\n").unwrap();
                 let placed = bench.writer.place_upload(&upload, ready);
-                assert_eq!(placed.map(|(_, stored)| stored.new), expected, "{existing:?}");
-                assert_eq!(bench.text(spelled), text, "{existing:?}");
+                assert_eq!(placed.map(|(_, stored)| stored.new), expected, "{on_exists:?}");
+                assert_eq!(bench.text(spelled), text, "{on_exists:?}");
                 assert_eq!(bench.names(), [spelled]);
             }
         }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use clap::Parser;
-use engine::vault::upload::{Existing, Rule, Rules};
+use engine::vault::upload::{OnExists, Rule, Rules};
 use phones::random::Random;
 use phones::sim::tftp::{Setup, TftpServer};
 use phones::sim::{Files, SERVER, Server};
@@ -28,7 +28,7 @@ fn serve(address: &str) -> SocketAddr {
         (b"empty".to_vec(), file(0)),
     ]);
     let mut setup = Setup { pool_ports: 0, ..Setup::default() };
-    setup.policy.uploads = Rules(vec![Rule::new("*.log", 0, 1 << 20, Existing::Replace).unwrap()]);
+    setup.policy.uploads = Rules(vec![Rule::new("*.log", 0, 1 << 20, OnExists::Replace).unwrap()]);
     let mut server = TftpServer::new(&files, setup);
     std::thread::spawn(move || {
         let clock = Clock::start();

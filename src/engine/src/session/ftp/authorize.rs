@@ -140,7 +140,7 @@ pub(super) fn to_store(
             directory: rule.directory,
             name: *name,
             bytes_max: rule.bytes_max,
-            existing: rule.existing,
+            on_exists: rule.on_exists,
             precondition: Precondition::None,
             cancel: None,
             client,

@@ -13,7 +13,7 @@ use crate::session::http::context::Context;
 use crate::session::http::exchange::{Destination, Exchange, PendingRequest, Stage, WriteMode};
 use crate::session::http::rejection::{ALLOW_READ, Rejection};
 use crate::vault::request::{Precondition, VaultOp};
-use crate::vault::upload::{Existing, PartDone, PartOp, Spool};
+use crate::vault::upload::{OnExists, PartDone, PartOp, Spool};
 use wire::http::chunk::{Decoder, Step};
 use wire::http::request::{Framing, Malformed};
 use wire::http::response::Status;
@@ -180,14 +180,14 @@ impl Destination {
     pub(super) fn find_first(&self) -> Option<(u16, PartOp)> {
         let Destination::File(upload) = self else { return None };
         let is_new = matches!(upload.precondition, Precondition::New);
-        let must_find = is_new || upload.existing == Existing::Keep;
+        let must_find = is_new || upload.on_exists == OnExists::Keep;
         must_find.then(|| (upload.directory, PartOp::Find { name: Box::new(upload.name) }))
     }
 
     /// Returns how its bytes change the file.
     fn write_mode(&self) -> WriteMode {
         match self {
-            Destination::File(upload) if upload.existing == Existing::Append => WriteMode::Append,
+            Destination::File(upload) if upload.on_exists == OnExists::Append => WriteMode::Append,
             Destination::File(_) | Destination::Item(..) => WriteMode::Replace,
         }
     }

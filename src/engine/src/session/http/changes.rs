@@ -154,7 +154,7 @@ impl Requester<'_> {
                 directory: rule.directory,
                 name: *name,
                 bytes_max: rule.bytes_max,
-                existing: rule.existing,
+                on_exists: rule.on_exists,
                 precondition,
                 cancel: None,
                 client: self.client,

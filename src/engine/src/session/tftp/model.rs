@@ -21,7 +21,7 @@ use crate::session::tftp::transfer::{State, Transfer, TransferId, ticket};
 use crate::session::tftp::{Datagram, Engine, Payload, PortId, SendFault, SendQueue};
 use crate::session::{Record, TurnContext};
 use crate::settings::tftp::WrapTo;
-use crate::vault::upload::{Existing, PartDone, PartOp, Rule, Rules, Spool};
+use crate::vault::upload::{OnExists, PartDone, PartOp, Rule, Rules, Spool};
 use wire::name::FileName;
 use wire::tftp::{Block, Control, ErrorCode, data_header};
 use wire::time::{Duration, Instant};
@@ -362,9 +362,9 @@ fn policy_of(bits: u8) -> Policy {
     let list = NamedList { name: "list".into(), list: List::new(ranges) };
     policy.access.limit(Protocol::Tftp, Arc::new(list));
     policy.uploads = Rules(
-        [("*.log", Existing::Append), ("d", Existing::Keep)]
+        [("*.log", OnExists::Append), ("d", OnExists::Keep)]
             .into_iter()
-            .filter_map(|(pattern, existing)| Rule::new(pattern, 0, 9_000, existing).ok())
+            .filter_map(|(pattern, on_exists)| Rule::new(pattern, 0, 9_000, on_exists).ok())
             .collect(),
     );
     policy.tftp.stack = vec![RootId(0)];

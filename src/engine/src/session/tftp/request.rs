@@ -421,7 +421,7 @@ fn file_of(action: &Action<'_>, requested: &[u8], has_form: bool) -> Result<File
             requested: requested.into(),
             directory: rule.directory,
             bytes_max: rule.bytes_max,
-            existing: rule.existing,
+            on_exists: rule.on_exists,
             spool: None,
             rest: Vec::new(),
             is_aside: false,

@@ -16,7 +16,7 @@ use crate::session::timer::Deadline;
 use crate::session::{Subject, Verb};
 use crate::table::{RowId, Table};
 use crate::ticket::{Questions, Ticket, TicketOwner};
-use crate::vault::upload::{Existing, Spool};
+use crate::vault::upload::{OnExists, Spool};
 use wire::name::FileName;
 use wire::tftp::Options;
 use wire::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub struct Target {
     /// Largest size of the stored file.
     pub bytes_max: u64,
     /// What happens to an existing file.
-    pub existing: Existing,
+    pub on_exists: OnExists,
     /// The temporary file of its parts; `None` while all is in memory, or a part is under way.
     pub spool: Option<Spool>,
     /// The last bytes, while the disk checks whether the file that they repeat still exists.

@@ -15,7 +15,7 @@ use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, State, Target, TransferId, ticket};
 use crate::session::{Failure, Outcome, Record, Refusal, TurnContext};
 use crate::vault::request::Precondition;
-use crate::vault::upload::{Existing, PartDone, PartOp, Spool, Upload};
+use crate::vault::upload::{OnExists, PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
 use wire::tftp::{Block, Control};
 
@@ -156,7 +156,7 @@ impl Engine {
         let File::Write(target) = &transfer.file else { return false };
         let client = transfer.peer.ip();
         let is_repeat = self.finished.has_unheard(client, hash_of(&target.name), turn.now);
-        if target.existing != Existing::Keep || is_repeat {
+        if target.on_exists != OnExists::Keep || is_repeat {
             return false;
         }
         let op = PartOp::Find { name: Box::new(target.name) };
@@ -181,7 +181,7 @@ impl Engine {
             return;
         }
         target.rest = receiving.take_bytes();
-        let keeps = matches!(target.existing, Existing::Append | Existing::Keep);
+        let keeps = matches!(target.on_exists, OnExists::Append | OnExists::Keep);
         let content = content_of(target, receiving);
         if keeps && self.finished.take_repeat(transfer.peer.ip(), content, turn.now) {
             let op = PartOp::Find { name: Box::new(target.name) };
@@ -218,7 +218,7 @@ impl Engine {
             directory: target.directory,
             name: target.name,
             bytes_max: target.bytes_max,
-            existing: target.existing,
+            on_exists: target.on_exists,
             precondition: Precondition::None,
             cancel: Some(target.cancel.clone()),
             client: transfer.peer.ip(),

@@ -13,7 +13,7 @@ use engine::catalog::blob::{Blob, Version};
 use engine::catalog::{Catalog, Entry, OpenError, Root, RootId, StoreError, Stored};
 use engine::requests::{StoreReply, StoreRequest};
 use engine::vault::request::{VaultError, VaultOp, VaultReply, VaultRequest};
-use engine::vault::upload::{Existing, PartDone, PartOp, Spool, Upload};
+use engine::vault::upload::{OnExists, PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
 use wire::time::{Duration, Instant};
 
@@ -287,7 +287,7 @@ impl Disk {
         if self.bug == Some(Bug::LosesUploads) {
             return Ok(Stored { new, version: Version::default() });
         }
-        if upload.existing == Existing::Append {
+        if upload.on_exists == OnExists::Append {
             let log = self.logs.entry(name.clone()).or_default();
             log.extend(&all);
             all.clone_from(log);

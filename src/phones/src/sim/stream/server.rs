@@ -26,7 +26,7 @@ use engine::settings::ftp::FtpListener;
 use engine::settings::http::HttpListener;
 use engine::ticket::TicketOwner;
 use engine::vault::request::{Auth, Unknown, VaultPolicy};
-use engine::vault::upload::{Existing, Rule, Rules};
+use engine::vault::upload::{OnExists, Rule, Rules};
 use wire::time::{Duration, Instant};
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -70,7 +70,7 @@ pub fn policy() -> Policy {
     policy.ftp.stack = vec![RootId(0)];
     policy.ftp.vault = Some(vault);
     policy.ftp.bypass = "10.0.0.0/8".parse().into_iter().collect();
-    let rules = [("*.log", Existing::Append), ("*.cal", Existing::Replace)];
+    let rules = [("*.log", OnExists::Append), ("*.cal", OnExists::Replace)];
     let rules = rules.into_iter().filter_map(|(name, on)| Rule::new(name, 0, 1 << 20, on).ok());
     policy.uploads = Rules(rules.collect());
     let list = List::new(Range::parse("10"));

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Recorder, Walk};
 use engine::policy::trace::NoTrace;
 use engine::policy::{self, Action, Denial, Operation, Request, Resource, VaultOwner};
-use engine::vault::upload::Existing;
+use engine::vault::upload::OnExists;
 use wire::name::FileName;
 
 impl Walk<'_> {
@@ -33,9 +33,9 @@ impl Walk<'_> {
                 let other_name = decision.name.is_some_and(|requested| requested != **name);
                 let other_name = if other_name { format!(" as {name}") } else { String::new() };
                 let (pattern, bytes_max) = (&rule.pattern, rule.bytes_max);
-                let beyond = match rule.existing {
-                    Existing::Append => " at most, beyond which its oldest lines go",
-                    Existing::Replace | Existing::Keep => "",
+                let beyond = match rule.on_exists {
+                    OnExists::Append => " at most, beyond which its oldest lines go",
+                    OnExists::Replace | OnExists::Keep => "",
                 };
                 let back = dir.and_then(|dir| self.read_back(&request, dir, name));
                 let back = back.map_or(String::new(), |why| format!("; {why}"));

@@ -11,7 +11,7 @@ use crate::{Replies, Store, StoreConfig};
 use engine::catalog::{OpenError, StoreError};
 use engine::requests::StoreReply;
 use engine::vault::request::{Login, LoginSecret, Precondition, VaultError};
-use engine::vault::upload::{Existing, Upload};
+use engine::vault::upload::{OnExists, Upload};
 
 /// A store whose worker is the test.
 struct StoreBench {
@@ -163,7 +163,7 @@ fn no_line_of_phones_and_administrators_who_append_to_one_file_is_lost() {
                         directory,
                         name: FileName::parse(b"log").unwrap(),
                         bytes_max: 1 << 20,
-                        existing: Existing::Append,
+                        on_exists: OnExists::Append,
                         precondition: Precondition::None,
                         cancel: None,
                         client: [10, 0, 0, 1].into(),

@@ -17,7 +17,7 @@ use crate::session::stream::{ConnectionId, Connections as _, DialFault, Security
 use crate::settings::ftp::{Administrators, FtpListener, FtpPolicy};
 use crate::ticket::{Ticket, TicketOwner};
 use crate::vault::request::{Auth, Unknown, VaultPolicy};
-use crate::vault::upload::{Existing, Rule, Rules};
+use crate::vault::upload::{OnExists, Rule, Rules};
 use wire::time::Duration;
 
 const FILES: &[(&str, u64)] = &[
@@ -153,10 +153,10 @@ pub(in crate::session::ftp) fn policy() -> Policy {
         })),
         ..FtpPolicy::default()
     };
-    let rules = [("*.log", Existing::Append), ("*.cal", Existing::Replace)];
+    let rules = [("*.log", OnExists::Append), ("*.cal", OnExists::Replace)];
     let rules = rules
         .into_iter()
-        .filter_map(|(pattern, existing)| Rule::new(pattern, 0, 2_000, existing).ok());
+        .filter_map(|(pattern, on_exists)| Rule::new(pattern, 0, 2_000, on_exists).ok());
     policy.uploads = Rules(rules.collect());
     let ranges = ["10", "fd00::/8"].iter().filter_map(|entry| Range::parse(entry).ok());
     let list = Arc::new(NamedList { name: "list".into(), list: List::new(ranges) });

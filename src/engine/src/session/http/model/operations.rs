@@ -16,7 +16,7 @@ use crate::session::stream::{ConnectionId, Connections as _, Next, Security};
 use crate::settings::http::{ChallengeKey, HttpListener, HttpPolicy, StreamLimits};
 use crate::ticket::{Ticket, TicketOwner};
 use crate::vault::request::{Auth, Unknown, VaultPolicy};
-use crate::vault::upload::{Existing, Rule, Rules};
+use crate::vault::upload::{OnExists, Rule, Rules};
 use wire::time::Duration;
 
 /// Files, with their sizes; the last but one is the override file.
@@ -143,10 +143,10 @@ pub(in crate::session::http) fn policy() -> Policy {
         challenge_key: ChallengeKey::default(),
         cache_control: (*b"Cache-Control: no-cache\r\n").into(),
     };
-    let rules = [("*.log", Existing::Append), ("*.cal", Existing::Replace)];
+    let rules = [("*.log", OnExists::Append), ("*.cal", OnExists::Replace)];
     let rules = rules
         .into_iter()
-        .filter_map(|(pattern, existing)| Rule::new(pattern, 0, 2_000, existing).ok());
+        .filter_map(|(pattern, on_exists)| Rule::new(pattern, 0, 2_000, on_exists).ok());
     policy.uploads = Rules(rules.collect());
     policy
 }

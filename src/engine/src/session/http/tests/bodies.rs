@@ -5,7 +5,7 @@ use crate::catalog::StoreError;
 use crate::requests::StoreReply;
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::request::Precondition;
-use crate::vault::upload::{Existing, PartDone, PartOp, Upload};
+use crate::vault::upload::{OnExists, PartDone, PartOp, Upload};
 
 /// Returns the upload that the server asks to be stored.
 fn upload(bench: &Bench) -> &Upload {
@@ -26,7 +26,7 @@ fn an_upload_that_a_rule_allows_is_handed_over_whole_and_acknowledged_once_it_is
     let upload = upload(&bench);
     assert_eq!((&*upload.bytes, upload.bytes_max), (b"hello world".as_slice(), 2_000));
     assert_eq!(upload.name.to_string(), "00096e123456-app.log");
-    assert_eq!(upload.existing, Existing::Append);
+    assert_eq!(upload.on_exists, OnExists::Append);
     bench.wait(3_600_000);
     assert_eq!(bench.raw(), b"", "nothing is said before it is durable");
     bench.answer(0);
@@ -155,35 +155,35 @@ fn a_phone_that_asks_leave_to_send_is_refused_where_the_file_is_there_and_must_n
         bench.world.turn(|engine, turn| engine.handle_store_reply(reply, turn));
         bench.world.settle();
     };
-    let waiting = |existing, condition: &str| {
-        let mut bench = Bench::with(|policy| policy.uploads.0[0].existing = existing);
+    let waiting = |on_exists, condition: &str| {
+        let mut bench = Bench::with(|policy| policy.uploads.0[0].on_exists = on_exists);
         bench.answers = false;
         let fields = ["Content-Length: 5", "Expect: 100-continue", condition];
         bench.send(&head("PUT /a.log", &fields));
         bench
     };
     let cases = [
-        (Existing::Keep, "X: y", 409),
-        (Existing::Replace, "If-None-Match: *", 412),
-        (Existing::Keep, "If-None-Match: *", 412),
+        (OnExists::Keep, "X: y", 409),
+        (OnExists::Replace, "If-None-Match: *", 412),
+        (OnExists::Keep, "If-None-Match: *", 412),
     ];
-    for (existing, condition, status) in cases {
-        let mut bench = waiting(existing, condition);
+    for (on_exists, condition, status) in cases {
+        let mut bench = waiting(on_exists, condition);
         assert_eq!(bench.raw(), b"", "nothing is said before it is known");
         found(&mut bench, Ok(PartDone::Found(true)));
         assert_eq!(bench.statuses(), [status]);
-        let mut bench = waiting(existing, condition);
+        let mut bench = waiting(on_exists, condition);
         found(&mut bench, Ok(PartDone::Found(false)));
         assert_eq!(bench.raw(), b"HTTP/1.1 100 Continue\r\n\r\n");
         bench.answers = true;
         bench.send(b"hello");
         assert_eq!(bench.statuses(), [201]);
-        let mut bench = waiting(existing, condition);
+        let mut bench = waiting(on_exists, condition);
         let request = bench.world.store_requests.remove(0);
         bench.world.refuse(request);
         assert_eq!(bench.statuses(), [503]);
     }
-    assert_eq!(waiting(Existing::Replace, "X: y").raw(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(waiting(OnExists::Replace, "X: y").raw(), b"HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::protocol::Protocol;
 use crate::session::http::nonces::NONCE_LIFE;
 use crate::session::{CredentialFault, Refusal};
 use crate::vault::request::{Auth, Login, LoginSecret};
-use crate::vault::upload::{Existing, Rule};
+use crate::vault::upload::{OnExists, Rule};
 
 fn row(pattern: &str, users: &str) -> Protection {
     let requirement = Requirement {
@@ -34,7 +34,7 @@ fn row(pattern: &str, users: &str) -> Protection {
 fn bench() -> Bench {
     Bench::with(|policy| {
         policy.protections.0 = vec![row("a.txt", "/one"), row("*.log", "/two")];
-        policy.uploads.0 = vec![Rule::new("*.log", 0, 100_000, Existing::Replace).unwrap()];
+        policy.uploads.0 = vec![Rule::new("*.log", 0, 100_000, OnExists::Replace).unwrap()];
     })
 }
 
@@ -357,7 +357,7 @@ fn a_protected_root_is_asked_for_whatever_the_name_and_its_uploads_too() {
         let mut rows = Protection::of_roots(vec![RootId(0)]);
         (rows.requirement, rows.directories) = (row("x", "/one").requirement, vec![0]);
         policy.protections.0 = vec![rows];
-        policy.uploads.0 = vec![Rule::new("*.log", 0, 100_000, Existing::Replace).unwrap()];
+        policy.uploads.0 = vec![Rule::new("*.log", 0, 100_000, OnExists::Replace).unwrap()];
     });
     assert_eq!(bench.get("/b.bin").status, 401);
     assert_eq!(bench.get("/none").status, 404);

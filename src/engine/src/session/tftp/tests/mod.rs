@@ -17,7 +17,7 @@ use crate::admission::budget::BudgetLimits;
 use crate::catalog::RootId;
 use crate::policy::snapshot::Policy;
 use crate::session::{Outcome, Subject};
-use crate::vault::upload::{Existing, Rule, Rules};
+use crate::vault::upload::{OnExists, Rule, Rules};
 use wire::tftp::{Block, Control, ErrorCode, data_header};
 use wire::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ impl Bench {
         policy.tftp.half_open_max = 1_000;
         policy.tftp.upload_memory_bytes_max = 10_000_000;
         policy.tftp.uploads_aside_max = 512;
-        policy.uploads = Rules(vec![Rule::new("*.log", 0, 1_000_000, Existing::Replace).unwrap()]);
+        policy.uploads = Rules(vec![Rule::new("*.log", 0, 1_000_000, OnExists::Replace).unwrap()]);
         change(&mut policy);
         let mut world = World::new(policy, pool, budget);
         world.publish(FILES.iter().copied());

@@ -73,7 +73,7 @@ fn a_client_that_names_its_interval_is_acknowledged_again_for_three_of_them() {
 
 /// Makes a server with a log that appends.
 fn appending() -> Bench {
-    let mut bench = Bench::with(|policy| policy.uploads.0[0].existing = Existing::Append);
+    let mut bench = Bench::with(|policy| policy.uploads.0[0].on_exists = OnExists::Append);
     bench.answers = false;
     bench.world.is_found = true;
     bench
@@ -182,7 +182,7 @@ fn find(bench: &mut Bench, there: bool) -> Vec<String> {
 
 #[test]
 fn a_file_that_must_stay_is_refused_before_its_upload_begins() {
-    let mut bench = Bench::with(|policy| policy.uploads.0[0].existing = Existing::Keep);
+    let mut bench = Bench::with(|policy| policy.uploads.0[0].on_exists = OnExists::Keep);
     bench.answers = false;
     assert_eq!(bench.write("a.log", ""), SILENCE);
     assert_eq!(find(&mut bench, true), ["ERROR 6"]);

@@ -99,7 +99,7 @@ pub enum Identification {
 /// Returns how the server learns who uses the phone at a canonical address.
 #[must_use]
 pub fn identification(ftp: &FtpPolicy, client: IpAddr) -> Identification {
-    match ftp.bypass.iter().find(|net| net.contains(&client)) {
+    match ftp.trusted_networks.iter().find(|net| net.contains(&client)) {
         Some(net) => Identification::Trusted(*net),
         None if ftp.snmp.communities_for(client).next().is_none() => Identification::NoCommunity,
         None => Identification::AsksPhone,

@@ -245,7 +245,7 @@ fn a_remap_row_may_lead_into_the_vault_and_out_of_nothing() {
 #[test]
 fn by_ftp_whoever_is_logged_in_at_the_phone_is_meant() {
     let mut bench = Bench::new().upload("*.log", OnExists::Replace);
-    bench.policy.ftp.bypass = vec!["10.9.0.0/16".parse().unwrap()];
+    bench.policy.ftp.trusted_networks = vec!["10.9.0.0/16".parse().unwrap()];
     let from = "10.0.0.1";
     assert_eq!(bench.ftp("4621data.txt", READ, from), "vault 4620data");
     assert_eq!(bench.ftp("4621data.txt", WRITE, from), "vault 4620data");

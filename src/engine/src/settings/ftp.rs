@@ -23,7 +23,7 @@ pub struct FtpPolicy {
     /// User names of phones, with any password; `anonymous` and `ftp` by default.
     pub phones: Vec<Box<str>>,
     /// Networks whose phones may reach the data of any extension, without being asked by SNMP.
-    pub bypass: Vec<IpNet>,
+    pub trusted_networks: Vec<IpNet>,
     /// Administrators, or `None` if no users' file is set.
     pub administrators: Option<Administrators>,
     /// The tree that administrators see.
@@ -52,7 +52,7 @@ impl Default for FtpPolicy {
             listeners: Vec::new(),
             stack: Vec::new(),
             phones: vec!["anonymous".into(), "ftp".into()],
-            bypass: Vec::new(),
+            trusted_networks: Vec::new(),
             administrators: None,
             tree: Arc::new(Tree::new(Path::new("/"), &[], &[])),
             vault: None,

@@ -153,7 +153,7 @@ impl Ftp {
             listeners: self.listeners(),
             stack: self.root.iter().map(|dir| number(dir.get_ref())).collect(),
             phones: self.phones.iter().map(|name| name.get_ref().as_str().into()).collect(),
-            bypass: self.trusted_networks.iter().map(|net| *net.get_ref()).collect(),
+            trusted_networks: self.trusted_networks.iter().map(|net| *net.get_ref()).collect(),
             administrators,
             active: self.active,
             active_port: *self.active_port.get_ref(),

@@ -154,7 +154,7 @@ mod tests {
             let (old, new) = (judged(old).unwrap(), judged(new).unwrap());
             assert_eq!(old.effective, new.effective, "{told}");
             assert_eq!(old.policy.http.limits, new.policy.http.limits, "{told}");
-            assert_eq!(old.policy.ftp.bypass, new.policy.ftp.bypass, "{told}");
+            assert_eq!(old.policy.ftp.trusted_networks, new.policy.ftp.trusted_networks, "{told}");
             assert_eq!(format!("{:?}", old.policy.uploads), format!("{:?}", new.policy.uploads));
             let warnings: Vec<_> = old.warnings_now().collect();
             let expected = format!("ringpost.toml:{line}: {told}; write that instead");
@@ -162,7 +162,7 @@ mod tests {
             assert!(new.warnings_now().all(|warning| !warning.contains("is now called")));
         }
         assert_eq!(judged(SPELLINGS[0].0).unwrap().policy.http.limits.connections_max, 77);
-        assert_eq!(judged(SPELLINGS[2].0).unwrap().policy.ftp.bypass.len(), 1);
+        assert_eq!(judged(SPELLINGS[2].0).unwrap().policy.ftp.trusted_networks.len(), 1);
     }
 
     #[test]

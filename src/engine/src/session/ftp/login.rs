@@ -106,7 +106,7 @@ impl Session {
         let policy = &cx.snapshot.policy.ftp;
         // Asked now, so that the answer has come when the first file is named. A client that is not
         // served is not asked.
-        if permitted && policy.vault.is_some() && !is_bypassed(policy, client) {
+        if permitted && policy.vault.is_some() && !is_trusted(policy, client) {
             self.identify(false, cx);
         }
         self.reply(Code::LOGGED_IN, "Welcome, phone.");
@@ -215,7 +215,7 @@ impl Session {
     /// Decides whose data a name means, by the phone's answer.
     pub(super) fn authorize_owner(&mut self, whose: &VaultOwner, cx: &mut Context<'_>) -> Verdict {
         let client = self.peer.ip().to_canonical();
-        if is_bypassed(&cx.snapshot.policy.ftp, client) {
+        if is_trusted(&cx.snapshot.policy.ftp, client) {
             return match whose {
                 VaultOwner::Named(item) => Verdict::Item(item.clone()),
                 VaultOwner::LoggedIn(_) => Verdict::Refused(
@@ -310,7 +310,7 @@ fn is_phone(policy: &crate::settings::ftp::FtpPolicy, name: &[u8]) -> bool {
     policy.phones.iter().any(|phone| phone.as_bytes().eq_ignore_ascii_case(name))
 }
 
-fn is_bypassed(policy: &crate::settings::ftp::FtpPolicy, client: IpAddr) -> bool {
+fn is_trusted(policy: &crate::settings::ftp::FtpPolicy, client: IpAddr) -> bool {
     matches!(identification(policy, client), Identification::Trusted(_))
 }
 

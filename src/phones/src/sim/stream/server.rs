@@ -69,7 +69,7 @@ pub fn policy() -> Policy {
     policy.ftp.listeners = vec![FtpListener { address: FTP, implicit: false, tls: false }];
     policy.ftp.stack = vec![RootId(0)];
     policy.ftp.vault = Some(vault);
-    policy.ftp.bypass = "10.0.0.0/8".parse().into_iter().collect();
+    policy.ftp.trusted_networks = "10.0.0.0/8".parse().into_iter().collect();
     let rules = [("*.log", OnExists::Append), ("*.cal", OnExists::Replace)];
     let rules = rules.into_iter().filter_map(|(name, on)| Rule::new(name, 0, 1 << 20, on).ok());
     policy.uploads = Rules(rules.collect());

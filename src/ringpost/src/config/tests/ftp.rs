@@ -25,7 +25,7 @@ fn a_section_without_a_key_is_the_classics() {
     assert_eq!(settings.roots, [Path::new("/var/lib/ringpost/common")]);
     assert_eq!(ftp.stack, [RootId(0)]);
     assert_eq!(ftp.phones, ["anonymous", "ftp"].map(Box::from));
-    assert!(ftp.administrators.is_none() && ftp.vault.is_none() && ftp.bypass.is_empty());
+    assert!(ftp.administrators.is_none() && ftp.vault.is_none() && ftp.trusted_networks.is_empty());
     assert!(ftp.active && ftp.active_port == 0 && ftp.passive_addresses.is_empty());
     assert_eq!(ftp.limits, FtpLimits::default());
     let row = &settings.secured[0];
@@ -53,7 +53,7 @@ fn every_key_reaches_the_policy() {
     assert_eq!(ftp.passive_ports, 40_000..=40_009);
     assert!(!ftp.active && ftp.active_port == 20);
     assert_eq!(ftp.phones, ["anonymous", "4600"].map(Box::from));
-    assert_eq!(ftp.bypass, ["10.9.0.0/16".parse().unwrap()]);
+    assert_eq!(ftp.trusted_networks, ["10.9.0.0/16".parse().unwrap()]);
     let administrators = ftp.administrators.clone().unwrap();
     assert_eq!((administrators.users, administrators.cleartext), ("/d/boss.txt".into(), false));
     let row = &settings.secured[0];

@@ -102,7 +102,7 @@ impl World {
         let policy = self.ftp();
         let Some(session) = self.engine.session(id) else { return };
         let client = session.peer.ip().to_canonical();
-        if policy.bypass.iter().any(|net| net.contains(&client)) {
+        if policy.trusted_networks.iter().any(|net| net.contains(&client)) {
             return;
         }
         // A reload does not change what is cached already.

@@ -134,11 +134,11 @@ pub fn check_operations(operations: &[u8]) {
 pub(in crate::session::ftp) fn policy() -> Policy {
     let mut policy = Policy::default();
     let listener = |address, implicit| FtpListener { address, implicit, tls: true };
-    let bypass = "10.9.0.0/16".parse().into_iter();
+    let trusted_networks = "10.9.0.0/16".parse().into_iter();
     policy.ftp = FtpPolicy {
         listeners: vec![listener(PLAIN, false), listener(IMPLICIT, true)],
         stack: vec![RootId(0)],
-        bypass: bypass.collect(),
+        trusted_networks: trusted_networks.collect(),
         administrators: Some(Administrators { users: "/users".into(), cleartext: true }),
         vault: Some(Arc::new(VaultPolicy {
             dir: PathBuf::new(),

@@ -24,7 +24,7 @@ pub enum Field {
 
 /// One kind of phones.
 #[derive(Clone, Copy, Debug)]
-pub struct Set {
+pub struct ObjectSet {
     /// Its usual name.
     pub name: &'static str,
     /// The names beneath which the phone's own `sysObjectID` lies.
@@ -59,8 +59,8 @@ use Field::{Extension, Firmware, Mac, Model, Serial};
 
 /// Every known kind. The last part of a kind, one for each model, is in no MIB; the model is read
 /// instead.
-pub static SETS: &[Set] = &[
-    Set {
+pub static OBJECT_SETS: &[ObjectSet] = &[
+    ObjectSet {
         name: "4600",
         kinds: kind!(1),
         objects: &[
@@ -71,7 +71,7 @@ pub static SETS: &[Set] = &[
             (Serial, avaya!(1, 1, 6)),
         ],
     },
-    Set {
+    ObjectSet {
         name: "9600 H.323",
         kinds: kind!(2),
         objects: &[
@@ -82,7 +82,7 @@ pub static SETS: &[Set] = &[
             (Serial, avaya!(2, 1, 46)),
         ],
     },
-    Set {
+    ObjectSet {
         name: "1600",
         kinds: kind!(3),
         objects: &[
@@ -95,7 +95,7 @@ pub static SETS: &[Set] = &[
             (Serial, avaya!(3, 1, 46)),
         ],
     },
-    Set {
+    ObjectSet {
         name: "96x1 H.323",
         kinds: kind!(5),
         objects: &[
@@ -107,7 +107,7 @@ pub static SETS: &[Set] = &[
             (Serial, avaya!(5, 1, 79)),
         ],
     },
-    Set {
+    ObjectSet {
         name: "96x1 SIP or J100",
         kinds: kind!(6),
         objects: &[
@@ -119,19 +119,20 @@ pub static SETS: &[Set] = &[
             (Serial, avaya!(6, 1, 57)),
         ],
     },
-    Set {
+    ObjectSet {
         name: "Yealink",
         kinds: &[],
         objects: &[(Firmware, yealink!(5)), (Model, yealink!(7)), (Mac, yealink!(8))],
     },
 ];
 
-/// Returns every object of any kind of phone, with its index in [`SETS`], in the order of the rows.
+/// Returns every object of any kind of phone, with its index in [`OBJECT_SETS`], in the order of
+/// the rows.
 pub fn objects() -> impl Iterator<Item = (usize, Field, ObjectId)> {
-    let of = |(place, set): (usize, &'static Set)| {
+    let of = |(place, set): (usize, &'static ObjectSet)| {
         set.objects.iter().map(move |(field, object)| (place, *field, *object))
     };
-    SETS.iter().enumerate().flat_map(of)
+    OBJECT_SETS.iter().enumerate().flat_map(of)
 }
 
 #[cfg(test)]
@@ -145,13 +146,13 @@ mod tests {
         for (place, object) in all.iter().enumerate() {
             assert!(!all[..place].contains(object), "{object:?}");
         }
-        let kinds: Vec<&ObjectId> = SETS.iter().flat_map(|set| set.kinds).collect();
+        let kinds: Vec<&ObjectId> = OBJECT_SETS.iter().flat_map(|set| set.kinds).collect();
         assert!(kinds.iter().all(|kind| kinds.iter().filter(|k| k.starts_with(kind)).count() == 1));
     }
 
     #[test]
     fn every_avaya_set_tells_its_extension_and_model_beneath_its_own_number() {
-        for set in SETS.iter().filter(|set| !set.kinds.is_empty()) {
+        for set in OBJECT_SETS.iter().filter(|set| !set.kinds.is_empty()) {
             for field in [Extension, Model, Firmware, Serial] {
                 assert!(set.objects.iter().any(|(of, _)| *of == field), "{} {field:?}", set.name);
             }

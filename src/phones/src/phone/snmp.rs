@@ -2,7 +2,7 @@
 //!
 //! Takes requests and returns answers; knows the objects of its kind of phone, and holds no socket.
 
-use vendor::objects::{Field, KIND, SETS};
+use vendor::objects::{Field, KIND, OBJECT_SETS};
 use wire::snmp::{
     Message, Oid, Reply, Status, Value, Varbind, Version, oid_bytes, parse_get, write_reply,
 };
@@ -52,7 +52,7 @@ impl Agent {
     /// speaks both versions.
     #[must_use]
     pub fn new(set: &str, told: &[(Field, &[u8])]) -> Option<Agent> {
-        let set = SETS.iter().find(|row| row.name == set)?;
+        let set = OBJECT_SETS.iter().find(|row| row.name == set)?;
         let mut objects = Vec::new();
         if let Some(kind) = set.kinds.first() {
             // The last part is the model's, and is in no MIB.

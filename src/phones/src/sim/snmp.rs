@@ -9,7 +9,7 @@ use crate::random::Random;
 use engine::metrics::Counters;
 use engine::session::snmp::{IdentityError, IdentityLookup, PhoneIdentity, SnmpClient};
 use engine::settings::snmp::SnmpPolicy;
-use vendor::objects::{Field, SETS};
+use vendor::objects::{Field, OBJECT_SETS};
 use wire::snmp::{Community, Reply, Status, Value, Version, parse_get, write_reply};
 use wire::time::{Duration, Instant};
 
@@ -149,7 +149,7 @@ fn a_phone_is_known_by_one_datagram_and_its_answer() {
 
 #[test]
 fn every_kind_of_set_is_known_in_either_version() {
-    for set in SETS {
+    for set in OBJECT_SETS {
         for (speaks_v1, speaks_v2c, message_bytes_max) in
             [(false, true, 1_472), (true, false, 484), (true, true, 484)]
         {

@@ -3,7 +3,7 @@
 //! Checks values; asks no phone.
 
 use crate::vault::names;
-use vendor::objects::{self, Field, SETS};
+use vendor::objects::{self, Field, OBJECT_SETS};
 use wire::snmp::{Oid, Status, Value, Varbind};
 
 /// Longest text that is kept of a phone's values, in characters.
@@ -100,13 +100,13 @@ impl Values {
     }
 }
 
-/// Returns the kind of phone with this `sysObjectID`, as an index into [`SETS`].
+/// Returns the kind of phone with this `sysObjectID`, as an index into [`OBJECT_SETS`].
 pub(super) fn kind(value: Value<'_>) -> Option<usize> {
     let Value::Oid(oid) = value else { return None };
     let is_kind = |oid: &Oid<'_>, place: &usize| {
-        SETS.get(*place).is_some_and(|set| set.kinds.iter().any(|kind| oid.is_beneath(kind)))
+        OBJECT_SETS.get(*place).is_some_and(|set| set.kinds.iter().any(|kind| oid.is_beneath(kind)))
     };
-    (0..SETS.len()).find(|place| is_kind(&oid, place))
+    (0..OBJECT_SETS.len()).find(|place| is_kind(&oid, place))
 }
 
 /// Makes the identity from the answer to the question for everything: `sysObjectID`, then the
@@ -115,14 +115,15 @@ pub(super) fn of_everything<'a>(
     mut varbinds: impl Iterator<Item = Varbind<'a>>,
 ) -> Option<PhoneIdentity> {
     let own = varbinds.next().and_then(|varbind| kind(varbind.value));
-    let mut values = vec![Values::default(); SETS.len()];
+    let mut values = vec![Values::default(); OBJECT_SETS.len()];
     for ((set, field, _), varbind) in objects::objects().zip(varbinds) {
         if let Some(values) = values.get_mut(set) {
             values.take(field, varbind.value);
         }
     }
-    let mut of = |set: usize| std::mem::take(values.get_mut(set)?).identity(SETS.get(set)?.name);
-    own.into_iter().chain(0..SETS.len()).find_map(&mut of)
+    let mut of =
+        |set: usize| std::mem::take(values.get_mut(set)?).identity(OBJECT_SETS.get(set)?.name);
+    own.into_iter().chain(0..OBJECT_SETS.len()).find_map(&mut of)
 }
 
 /// Makes the identity from the values of some objects of one kind.
@@ -132,7 +133,7 @@ pub(super) fn of_set<'a>(
 ) -> Option<PhoneIdentity> {
     let mut values = Values::default();
     fields.for_each(|(field, varbind)| values.take(field, varbind.value));
-    values.identity(SETS.get(set)?.name)
+    values.identity(OBJECT_SETS.get(set)?.name)
 }
 
 /// Returns the extension as the vault writes it. It is taken whole or not at all: a repaired one

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::phone_identity::{self, IdentityError, PhoneIdentity};
 use crate::session::timer::Deadline;
-use vendor::objects::{self, Field, KIND, ObjectId, SETS, Set};
+use vendor::objects::{self, Field, KIND, OBJECT_SETS, ObjectId, ObjectSet};
 use wire::snmp::{Community, Message, Status, Version};
 use wire::time::{Duration, Instant};
 
@@ -165,7 +165,9 @@ impl Attempt {
                 let is_there = status == Status::OK && varbinds().any(|varbind| varbind.is_there());
                 return match is_there {
                     true => self.ask(Question::Objects { set, gone: 0 }),
-                    false if set + 1 < SETS.len() => self.ask(Question::Model { set: set + 1 }),
+                    false if set + 1 < OBJECT_SETS.len() => {
+                        self.ask(Question::Model { set: set + 1 })
+                    }
                     false => Step::GiveUp(IdentityError::Stranger),
                 };
             }
@@ -200,7 +202,7 @@ impl Attempt {
 
 /// Returns the objects of a kind that are not known to be missing, each with its index.
 fn left(set: usize, gone: u32) -> impl Iterator<Item = (usize, &'static (Field, ObjectId))> {
-    let objects = SETS.get(set).map(|set: &Set| set.objects).unwrap_or_default();
+    let objects = OBJECT_SETS.get(set).map(|set: &ObjectSet| set.objects).unwrap_or_default();
     objects.iter().enumerate().filter(move |(bit, _)| gone & 1 << bit == 0)
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::World;
-use vendor::objects::{Field, SETS};
+use vendor::objects::{Field, OBJECT_SETS};
 use wire::snmp::{Oid, Reply, Status, Value, Varbind, Version, parse_get, write_reply};
 use wire::time::{Duration, Instant};
 
@@ -103,7 +103,7 @@ impl World {
 /// Returns the answer of a 4620 that speaks only version 2c.
 fn answer(question: &[u8], user: Option<&str>) -> Option<Vec<u8>> {
     let get = parse_get(question).ok().filter(|get| get.version == Version::V2c)?;
-    let set = SETS.iter().find(|set| set.name == "4600")?;
+    let set = OBJECT_SETS.iter().find(|set| set.name == "4600")?;
     let told = |oid: Oid<'_>| match set.objects.iter().find(|(_, object)| oid.is(object))?.0 {
         Field::Extension => Some(Value::Octets(user?.as_bytes())),
         Field::Model => Some(Value::Octets(b"4620D01A")),

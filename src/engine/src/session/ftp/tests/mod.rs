@@ -25,7 +25,7 @@ const OTHER: &str = "10.0.7.2:3000";
 /// Outside the access list.
 const STRANGER: &str = "11.0.0.1:7000";
 /// In a network whose phones are not asked.
-const BYPASSED: &str = "10.9.0.1:2000";
+const TRUSTED: &str = "10.9.0.1:2000";
 const FILES: &[(&str, u64)] = &[("a.txt", 700), ("firmware.bin", 200_000), ("empty", 0)];
 const DATA: &str = "2001_4620data.txt";
 /// From the end of an upload in clear to its place on the disk.

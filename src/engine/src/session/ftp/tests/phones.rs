@@ -115,7 +115,7 @@ fn without_a_cache_a_phone_is_asked_each_time() {
 
 #[test]
 fn phones_that_are_not_asked_say_whose_data_they_mean() {
-    let mut bench = Bench::with(BYPASSED, |_| {}).logged_in();
+    let mut bench = Bench::with(TRUSTED, |_| {}).logged_in();
     assert!(bench.world.phones.questions.is_empty());
     assert_eq!(bench.store("STOR 2077_4620data.txt", b"any"), [125, 226]);
     assert_eq!(bench.store("STOR 4620data.txt", b"any"), [550]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use engine::settings::tftp::WrapTo;
 use engine::vault::upload::{OnExists, Rule, Rules};
-use phones::phone::boot::{Action, Plan, Step};
+use phones::phone::boot::{Action, Plan, PlanStep};
 use phones::phone::tftp::{Behaviour, Client, Leave, OnTimer};
 use phones::random::Random;
 use phones::sim::link::Link;
@@ -33,7 +33,7 @@ fn files(sizes: impl IntoIterator<Item = usize>) -> Files {
 fn plan(client: Client, names: &[String]) -> Arc<Plan> {
     Arc::new(Plan {
         client: Arc::new(client),
-        steps: names.iter().map(|name| Step::fetch(name)).collect(),
+        steps: names.iter().map(|name| PlanStep::fetch(name)).collect(),
         ports: 64,
         attempts: 5,
         pause: Duration::ZERO,
@@ -127,7 +127,7 @@ fn world_of_many(seed: u64, phones: usize, link: Link) -> World<TftpServer> {
             (0..1 + random.below(4)).map(|_| some_name(&mut random, &files)).collect();
         let mut plan = Arc::unwrap_or_clone(plan(some_client(&mut random, link), &steps));
         if random.chance(0.3) {
-            let missing = Step { may_be_missing: true, ..Step::fetch("SEP00040D.cnf.xml") };
+            let missing = PlanStep { may_be_missing: true, ..PlanStep::fetch("SEP00040D.cnf.xml") };
             plan.steps.insert(0, missing);
         }
         let start = Instant::from_micros(random.below(2_000_000));
@@ -340,7 +340,7 @@ fn what_phones_store_arrives_whole() {
             let name = format!("{phone:012}-app.log");
             let mut plan = Arc::unwrap_or_clone(plan(client, &[]));
             let action = Action::Store(Arc::clone(&content));
-            plan.steps.push(Step { action, ..Step::fetch(&name) });
+            plan.steps.push(PlanStep { action, ..PlanStep::fetch(&name) });
             world.add_phone(&Arc::new(plan), Instant::START, false);
             stored.push((name, content));
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use phones::phone::http::{Act, Client, Ending, Phone, Plan, Presence, Step};
+use phones::phone::http::{Act, Client, Ending, Phone, Plan, PlanStep, Presence};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -56,7 +56,7 @@ impl Storm {
     ) -> Self {
         let step = |name: &&str| {
             let presence = if name.contains('?') { Presence::May } else { Presence::Must };
-            Step { presence, ..Step::fetch(&format!("/{}", name.trim_end_matches('?'))) }
+            PlanStep { presence, ..PlanStep::fetch(&format!("/{}", name.trim_end_matches('?'))) }
         };
         let plan = Arc::new(Plan {
             client: Arc::new(Client::new(&server.to_string())),

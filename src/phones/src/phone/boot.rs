@@ -21,7 +21,7 @@ pub enum Action {
 
 /// One step of a boot.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct PlanStep {
     /// The name as the phone spells it.
     pub name: Arc<[u8]>,
     /// Read or write.
@@ -30,11 +30,11 @@ pub struct Step {
     pub may_be_missing: bool,
 }
 
-impl Step {
+impl PlanStep {
     /// Makes a read of a file that must exist.
     #[must_use]
-    pub fn fetch(name: &str) -> Step {
-        Step { name: name.as_bytes().into(), action: Action::Fetch, may_be_missing: false }
+    pub fn fetch(name: &str) -> PlanStep {
+        PlanStep { name: name.as_bytes().into(), action: Action::Fetch, may_be_missing: false }
     }
 }
 
@@ -44,7 +44,7 @@ pub struct Plan {
     /// How it speaks TFTP.
     pub client: Arc<Client>,
     /// The files, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlanStep>,
     /// How many ports it has; each transfer takes the next one, and the first follows the last.
     pub ports: u16,
     /// How often it tries a file before it gives up, the first time included: a failed transfer is
@@ -293,7 +293,7 @@ mod tests {
     fn boot(client: Client, names: &[&str]) -> Boot {
         let plan = Plan {
             client: Arc::new(client),
-            steps: names.iter().map(|name| Step::fetch(name)).collect(),
+            steps: names.iter().map(|name| PlanStep::fetch(name)).collect(),
             ports: 3,
             attempts: 2,
             pause: Duration::ZERO,

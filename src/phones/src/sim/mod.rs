@@ -476,7 +476,7 @@ fn phone_of(peer: SocketAddr) -> Option<(usize, u16)> {
 mod tests {
     use super::faulty_server::{Bug, FaultyServer};
     use super::*;
-    use crate::phone::boot::Step;
+    use crate::phone::boot::PlanStep;
     use crate::phone::tftp::{Behaviour, Client, Ending, Leave, OnTimer};
 
     fn file(bytes: usize) -> Arc<[u8]> {
@@ -492,7 +492,7 @@ mod tests {
     fn plan(client: Client, names: &[&str]) -> Arc<Plan> {
         Arc::new(Plan {
             client: Arc::new(client),
-            steps: names.iter().map(|name| Step::fetch(name)).collect(),
+            steps: names.iter().map(|name| PlanStep::fetch(name)).collect(),
             ports: 100,
             attempts: 3,
             pause: Duration::ZERO,

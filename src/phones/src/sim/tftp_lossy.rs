@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::link::Link;
 use super::tftp::{Setup, TftpServer};
 use super::{Files, World};
-use crate::phone::boot::{Action, Plan, Step};
+use crate::phone::boot::{Action, Plan, PlanStep};
 use crate::phone::tftp::{Behaviour, Client, Ending};
 use engine::policy::snapshot::Policy;
 use engine::vault::upload::{OnExists, Rule, Rules};
@@ -19,7 +19,7 @@ const BLKSIZE: u64 = 1_468;
 const BLOCKS: u64 = BYTES as u64 / BLKSIZE + 1;
 const SEEDS: u32 = 20;
 
-fn plan(client: Client, step: Step, attempts: u8) -> Arc<Plan> {
+fn plan(client: Client, step: PlanStep, attempts: u8) -> Arc<Plan> {
     Arc::new(Plan {
         client: Arc::new(client),
         steps: vec![step],
@@ -34,7 +34,7 @@ fn plan(client: Client, step: Step, attempts: u8) -> Arc<Plan> {
 fn fetch(client: &Client, link: Link) -> (f64, Duration) {
     let file: Arc<[u8]> = (0..BYTES).map(|at| (at % 251) as u8).collect();
     let files: Files = [(b"firmware".to_vec(), file)].into();
-    let plan = plan(client.clone(), Step::fetch("firmware"), 3);
+    let plan = plan(client.clone(), PlanStep::fetch("firmware"), 3);
     let blksize = client.options.blksize.unwrap_or(512);
     let blocks = BYTES as u64 / blksize + 1;
     let (mut sent, mut took) = (0, Duration::ZERO);
@@ -137,7 +137,7 @@ fn upload(client: &Client, lost: u32, attempts: u8) -> World<TftpServer> {
     let mut world = World::new(1, server, files, Link::LAN);
     world.lose_acks(Block(3), lost);
     let action = Action::Store([7; 1_100].as_slice().into());
-    let step = Step { action, ..Step::fetch("one.log") };
+    let step = PlanStep { action, ..PlanStep::fetch("one.log") };
     world.add_phone(&plan(client.clone(), step, attempts), Instant::START, true);
     world.run();
     world.check();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use phones::phone::ftp::{Action, Client, Meeting, Plan, Presence, Security, Step};
+use phones::phone::ftp::{Action, Client, Meeting, Plan, PlanStep, Presence, Security};
 
 use crate::agents::{Manners, Told};
 use crate::harness::fleet::Schedule;
@@ -223,7 +223,7 @@ impl FtpGroup {
             return Start { plan: Arc::clone(plan), expected: [].into(), address };
         }
         let extension = self.first_extension.saturating_add(address);
-        let (steps, expected): (Vec<Step>, Vec<Expected>) = match &self.job {
+        let (steps, expected): (Vec<PlanStep>, Vec<Expected>) = match &self.job {
             Job::Stay => (Vec::new(), Vec::new()),
             Job::Get(names) => {
                 let once =
@@ -245,7 +245,7 @@ impl FtpGroup {
                 let read = |version: &Version| {
                     let extension: u32 = version.extension.parse().unwrap_or(extension);
                     address = extension.saturating_sub(self.first_extension);
-                    let step = Step::fetch(&self.spelled(&version.extension));
+                    let step = PlanStep::fetch(&self.spelled(&version.extension));
                     (step, Expected::Newest(version.clone()))
                 };
                 version.map(read).into_iter().unzip()
@@ -262,12 +262,12 @@ impl FtpGroup {
         Start { plan: Arc::new(plan), expected: expected.into(), address }
     }
 
-    fn fetch(&self, name: &str, number: u32) -> Step {
+    fn fetch(&self, name: &str, number: u32) -> PlanStep {
         let bare = name.strip_suffix('?').unwrap_or(name);
         let presence = if bare.len() < name.len() { Presence::May } else { Presence::Must };
         let expected = self.contents.get(bare.as_bytes()).map(Arc::clone);
         let name = self.filled(bare, number);
-        Step { action: Action::Fetch(expected), presence, ..Step::fetch(&name) }
+        PlanStep { action: Action::Fetch(expected), presence, ..PlanStep::fetch(&name) }
     }
 
     fn filled(&self, text: &str, number: u32) -> String {
@@ -298,11 +298,11 @@ impl FtpGroup {
     }
 
     /// It is stored, and where that is asked for read again.
-    fn life(&self, version: Version, address: u32) -> Vec<(Step, Expected)> {
+    fn life(&self, version: Version, address: u32) -> Vec<(PlanStep, Expected)> {
         let content: Arc<[u8]> = version.content().into();
-        let step = Step::fetch(&self.spelled(&version.extension));
-        let store = Step { action: Action::Store(Arc::clone(&content)), ..step.clone() };
-        let read = Step { action: Action::Fetch(Some(content)), ..step };
+        let step = PlanStep::fetch(&self.spelled(&version.extension));
+        let store = PlanStep { action: Action::Store(Arc::clone(&content)), ..step.clone() };
+        let read = PlanStep { action: Action::Fetch(Some(content)), ..step };
         let mut steps = vec![match self.told(address) {
             Told::Right => (store, Expected::Stored(version)),
             // Under whose name it is kept is not for this phone to say.
@@ -315,9 +315,9 @@ impl FtpGroup {
         steps
     }
 
-    fn restore(&self, version: Version, address: u32) -> (Step, Expected) {
-        let step = Step::fetch(&self.spelled(&version.extension));
-        let may = Step { presence: Presence::May, ..step.clone() };
+    fn restore(&self, version: Version, address: u32) -> (PlanStep, Expected) {
+        let step = PlanStep::fetch(&self.spelled(&version.extension));
+        let may = PlanStep { presence: Presence::May, ..step.clone() };
         match self.told(address) {
             Told::Right => (may, Expected::Newest(version)),
             Told::Wrong if !self.with_extension => (may, Expected::Unknown),
@@ -326,8 +326,8 @@ impl FtpGroup {
     }
 }
 
-fn refused(step: Step) -> Step {
-    Step { presence: Presence::MustNot, ..step }
+fn refused(step: PlanStep) -> PlanStep {
+    PlanStep { presence: Presence::MustNot, ..step }
 }
 
 fn client(command: &Command) -> Result<Client, String> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phones::phone::http::{Action, Client, Pace, Plan, Presence, Secret, Step};
+use phones::phone::http::{Action, Client, Pace, Plan, PlanStep, Presence, Secret};
 
 use crate::harness::fleet::Schedule;
 use crate::harness::tally::Role;
@@ -33,9 +33,9 @@ pub(crate) struct Start {
 #[derive(Clone, Debug)]
 enum Source {
     /// Files and uploads, the names with a number of the phone in them or not.
-    Files(Vec<Step>),
+    Files(Vec<PlanStep>),
     /// Requests at a rate: each phone asks for one of them.
-    OneOf(Vec<Step>),
+    OneOf(Vec<PlanStep>),
     /// Versions for the vault: their size, how many all phones store, and the numbers in use.
     Puts { bytes: usize, puts: u32, used: Arc<std::collections::BTreeMap<String, Version>> },
     /// Versions that must be there.
@@ -304,7 +304,7 @@ impl HttpGroup {
     }
 
     fn made(&self, number: u32) -> Start {
-        let (steps, expected): (Vec<Step>, Vec<Expected>) = match &self.source {
+        let (steps, expected): (Vec<PlanStep>, Vec<Expected>) = match &self.source {
             Source::Files(steps) => {
                 let once = || steps.iter().map(|step| self.fetch(step, number));
                 (0..self.repeat.max(1)).flat_map(|_| once()).unzip()
@@ -323,7 +323,7 @@ impl HttpGroup {
             Source::Verify(newest) => {
                 let version = newest.get(number as usize);
                 version
-                    .map(|it| (Step::fetch(&it.path), Expected::Newest(it.clone())))
+                    .map(|it| (PlanStep::fetch(&it.path), Expected::Newest(it.clone())))
                     .into_iter()
                     .unzip()
             }
@@ -343,7 +343,7 @@ impl HttpGroup {
         Start { plan: Arc::new(plan), expected: expected.into() }
     }
 
-    fn fetch(&self, step: &Step, number: u32) -> (Step, Expected) {
+    fn fetch(&self, step: &PlanStep, number: u32) -> (PlanStep, Expected) {
         let mut step = step.clone();
         let name = step.path.get(self.prefix.len()..).unwrap_or_default();
         let content = self.contents.get(name).map(Arc::clone);
@@ -372,16 +372,16 @@ impl HttpGroup {
     }
 }
 
-fn store(version: Version) -> (Step, Expected) {
+fn store(version: Version) -> (PlanStep, Expected) {
     let action = Action::Store(version.content().into());
-    (Step { action, ..Step::fetch(&version.path) }, Expected::Stored(version))
+    (PlanStep { action, ..PlanStep::fetch(&version.path) }, Expected::Stored(version))
 }
 
 /// Nothing is there, it is stored, read, removed, and nothing is there.
-fn life(version: Version) -> [(Step, Expected); 5] {
-    let fetch = Step::fetch(&version.path);
-    let absent = Step { presence: Presence::MustNot, ..fetch.clone() };
-    let remove = Step { action: Action::Remove, ..fetch.clone() };
+fn life(version: Version) -> [(PlanStep, Expected); 5] {
+    let fetch = PlanStep::fetch(&version.path);
+    let absent = PlanStep { presence: Presence::MustNot, ..fetch.clone() };
+    let remove = PlanStep { action: Action::Remove, ..fetch.clone() };
     [
         (absent.clone(), Expected::Unknown),
         store(version.clone()),
@@ -391,7 +391,7 @@ fn life(version: Version) -> [(Step, Expected); 5] {
     ]
 }
 
-fn steps(args: &GroupArgs, prefix: &str) -> Result<Vec<Step>, String> {
+fn steps(args: &GroupArgs, prefix: &str) -> Result<Vec<PlanStep>, String> {
     let mut action = Action::Fetch;
     for kind in args.kind.split('+') {
         match kind {
@@ -409,7 +409,7 @@ fn steps(args: &GroupArgs, prefix: &str) -> Result<Vec<Step>, String> {
         let bare = name.strip_suffix('?').unwrap_or(name);
         let may = bare.len() < name.len();
         let presence = if may { Presence::May } else { Presence::Must };
-        Step { presence, action: action.clone(), ..Step::fetch(&path(bare)) }
+        PlanStep { presence, action: action.clone(), ..PlanStep::fetch(&path(bare)) }
     });
     let stores = args.put.iter().map(|name| {
         let content = Version {
@@ -420,9 +420,9 @@ fn steps(args: &GroupArgs, prefix: &str) -> Result<Vec<Step>, String> {
             seed: args.size as u64,
         };
         let action = Action::Store(content.content().into());
-        Step { action, ..Step::fetch(&path(name)) }
+        PlanStep { action, ..PlanStep::fetch(&path(name)) }
     });
-    let all: Vec<Step> = fetches.chain(stores).collect();
+    let all: Vec<PlanStep> = fetches.chain(stores).collect();
     if all.is_empty() {
         return Err(format!("{:?}: there is no file to ask for", args.label()));
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::harness::fleet::Schedule;
 use crate::harness::tally::Role;
 use crate::spec::GroupArgs;
-use phones::phone::boot::{Action, Plan, Step};
+use phones::phone::boot::{Action, Plan, PlanStep};
 use phones::phone::tftp::Client;
 use phones::random::Random;
 
@@ -34,7 +34,7 @@ pub(crate) struct Start {
 pub(crate) struct Group {
     args: GroupArgs,
     client: Arc<Client>,
-    steps: Vec<Step>,
+    steps: Vec<PlanStep>,
     /// The plan of every phone, where names hold no number of the phone.
     plan: Option<Arc<Plan>>,
     contents: Contents,
@@ -158,7 +158,7 @@ impl Group {
         self.contents.get(name)
     }
 
-    fn plan_of(&self, steps: Vec<Step>) -> Plan {
+    fn plan_of(&self, steps: Vec<PlanStep>) -> Plan {
         Plan {
             client: Arc::clone(&self.client),
             steps,
@@ -170,17 +170,17 @@ impl Group {
     }
 }
 
-fn steps(args: &GroupArgs) -> Vec<Step> {
+fn steps(args: &GroupArgs) -> Vec<PlanStep> {
     let fetches = args.files.iter().map(|name| {
         let bare = name.strip_suffix('?').unwrap_or(name);
-        Step { may_be_missing: bare.len() < name.len(), ..Step::fetch(bare) }
+        PlanStep { may_be_missing: bare.len() < name.len(), ..PlanStep::fetch(bare) }
     });
     let stores = args.put.iter().map(|name| {
         let mut random = Random::new(args.size as u64);
         let content: Arc<[u8]> = (0..args.size).map(|_| random.next_u64() as u8).collect();
-        Step { action: Action::Store(content), ..Step::fetch(name) }
+        PlanStep { action: Action::Store(content), ..PlanStep::fetch(name) }
     });
-    let once: Vec<Step> = fetches.chain(stores).collect();
+    let once: Vec<PlanStep> = fetches.chain(stores).collect();
     let times = args.same_port.unwrap_or(1) * args.repeat;
     (0..times).flat_map(|_| once.iter().cloned()).collect()
 }
@@ -190,8 +190,8 @@ trait Numbered {
     fn numbered(self, number: u32) -> Self;
 }
 
-impl Numbered for Step {
-    fn numbered(mut self, number: u32) -> Step {
+impl Numbered for PlanStep {
+    fn numbered(mut self, number: u32) -> PlanStep {
         if let Ok(name) = std::str::from_utf8(&self.name)
             && name.contains('{')
         {

@@ -92,7 +92,7 @@ pub enum Action {
 
 /// One step of a session.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct PlanStep {
     /// The file as the phone spells it.
     pub name: Arc<[u8]>,
     /// What it does.
@@ -102,12 +102,12 @@ pub struct Step {
     pub presence: Presence,
 }
 
-impl Step {
+impl PlanStep {
     /// Makes a read of a file that must exist.
     #[must_use]
-    pub fn fetch(name: &str) -> Step {
+    pub fn fetch(name: &str) -> PlanStep {
         let action = Action::Fetch(None);
-        Step { name: name.as_bytes().into(), action, presence: Presence::Must }
+        PlanStep { name: name.as_bytes().into(), action, presence: Presence::Must }
     }
 
     /// Returns how the step counts, and whether the phone can continue.
@@ -131,7 +131,7 @@ pub struct Plan {
     /// The password.
     pub password: Box<str>,
     /// The files, in order, each over a data connection of its own.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlanStep>,
     /// How long it stays logged in after the last file.
     pub stays: Duration,
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use super::tftp::Piece;
 pub use client::{
-    Act, Action, Client, Ending, Fault, FileResult, Loss, Meeting, Plan, Presence, Refusal,
-    Security, Step, Tally,
+    Act, Action, Client, Ending, Fault, FileResult, Loss, Meeting, Plan, PlanStep, Presence,
+    Refusal, Security, Tally,
 };
 use state::{Asked, Line, State, Transfer};
 use wire::ftp::address::{write_eprt, write_port};

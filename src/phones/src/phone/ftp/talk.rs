@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Phone;
 use super::client::{
-    Act, Action, Ending, Fault, FileResult, Loss, Meeting, Presence, Refusal, Security, Step,
+    Act, Action, Ending, Fault, FileResult, Loss, Meeting, PlanStep, Presence, Refusal, Security,
 };
 use super::state::{Asked, State, Transfer};
 use wire::ftp::address::{read_epsv, read_pasv};
@@ -19,7 +19,7 @@ use wire::time::Instant;
 const REFUSAL_BYTES_MAX: usize = 200;
 
 impl Phone {
-    pub(super) fn current(&self) -> Option<&Step> {
+    pub(super) fn current(&self) -> Option<&PlanStep> {
         self.plan.steps.get(self.step)
     }
 

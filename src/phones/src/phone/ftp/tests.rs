@@ -13,15 +13,15 @@ fn client() -> Client {
     Client::new([127, 0, 0, 1].into())
 }
 
-fn store(content: &[u8]) -> Step {
-    Step { action: Action::Store(content.into()), ..Step::fetch(NAME) }
+fn store(content: &[u8]) -> PlanStep {
+    PlanStep { action: Action::Store(content.into()), ..PlanStep::fetch(NAME) }
 }
 
-fn fetch(expected: &[u8], presence: Presence) -> Step {
-    Step { action: Action::Fetch(Some(expected.into())), presence, ..Step::fetch(NAME) }
+fn fetch(expected: &[u8], presence: Presence) -> PlanStep {
+    PlanStep { action: Action::Fetch(Some(expected.into())), presence, ..PlanStep::fetch(NAME) }
 }
 
-fn plan(client: Client, steps: Vec<Step>) -> Plan {
+fn plan(client: Client, steps: Vec<PlanStep>) -> Plan {
     let (user, password) = ("anonymous".into(), "phone@".into());
     Plan { client: Arc::new(client), user, password, steps, stays: Duration::ZERO }
 }
@@ -62,7 +62,7 @@ fn log_in(phone: &mut Phone) {
 }
 
 /// Makes a phone in a session up to the reply to its STOR or RETR.
-fn transferring(client: Client, step: Step) -> Phone {
+fn transferring(client: Client, step: PlanStep) -> Phone {
     let mut phone = start(plan(client, vec![step]));
     log_in(&mut phone);
     meet(&mut phone);
@@ -270,7 +270,7 @@ fn a_session_that_closes_while_the_phone_waits_is_begun_anew() {
 #[test]
 fn nothing_stored_is_an_answer_and_a_refusal_where_there_must_be_one_is_right() {
     let hello = || fetch(b"hello", Presence::May);
-    let with = |presence, step: Step| Step { presence, ..step };
+    let with = |presence, step: PlanStep| PlanStep { presence, ..step };
     let rows = [
         (hello(), "550 Nothing", Ending::Refused(Code(550)), true),
         (hello(), "553 Not yours", Ending::Refused(Code(553)), false),

@@ -141,7 +141,7 @@ pub enum Presence {
 
 /// One step of a boot.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct PlanStep {
     /// The path as the phone spells it, from its `/`.
     pub path: Arc<[u8]>,
     /// What it does.
@@ -150,11 +150,11 @@ pub struct Step {
     pub presence: Presence,
 }
 
-impl Step {
+impl PlanStep {
     /// Makes a read of a file that must exist.
     #[must_use]
-    pub fn fetch(path: &str) -> Step {
-        Step { path: path.as_bytes().into(), action: Action::Fetch, presence: Presence::Must }
+    pub fn fetch(path: &str) -> PlanStep {
+        PlanStep { path: path.as_bytes().into(), action: Action::Fetch, presence: Presence::Must }
     }
 
     /// Returns what a status means for this step.
@@ -208,7 +208,7 @@ pub struct Plan {
     /// Its credentials.
     pub secret: Option<Secret>,
     /// The files, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlanStep>,
     /// Time between two files.
     pub pause: Duration,
     /// How long its connection stays open, idle, after the last file.

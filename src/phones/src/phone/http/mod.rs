@@ -14,7 +14,8 @@ use std::sync::Arc;
 use super::tftp::Piece;
 use answer::Answer;
 pub use client::{
-    Act, Action, Client, Ending, Fault, FileResult, Loss, Pace, Plan, Presence, Secret, Step, Tally,
+    Act, Action, Client, Ending, Fault, FileResult, Loss, Pace, Plan, PlanStep, Presence, Secret,
+    Tally,
 };
 use state::{Link, State};
 use wire::time::{Duration, Instant};
@@ -280,7 +281,7 @@ impl Phone {
         self.result.take()
     }
 
-    fn current(&self) -> Option<&Step> {
+    fn current(&self) -> Option<&PlanStep> {
         self.plan.steps.get(self.step)
     }
 

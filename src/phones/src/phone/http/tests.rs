@@ -9,7 +9,7 @@ fn client() -> Client {
     Client::new("s")
 }
 
-fn phone_of(client: Client, steps: Vec<Step>) -> Phone {
+fn phone_of(client: Client, steps: Vec<PlanStep>) -> Phone {
     let plan = Plan {
         client: Arc::new(client),
         secret: None,
@@ -54,8 +54,8 @@ fn answer(phone: &mut Phone, text: &[u8], cut: usize, now: Instant) -> Vec<u8> {
     read
 }
 
-fn with(action: Action, presence: Presence) -> Step {
-    Step { action, presence, ..Step::fetch("/a") }
+fn with(action: Action, presence: Presence) -> PlanStep {
+    PlanStep { action, presence, ..PlanStep::fetch("/a") }
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn files_come_one_after_the_other_over_one_connection_however_the_answers_are_cu
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                     2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
     for cut in 1..60 {
-        let mut phone = phone_of(client(), vec![Step::fetch("/a"), Step::fetch("/b")]);
+        let mut phone = phone_of(client(), vec![PlanStep::fetch("/a"), PlanStep::fetch("/b")]);
         for (path, text) in [("GET /a HTTP/1.1\r\n", &plain[..]), ("GET /b ", &chunked[..])] {
             assert!(asked(&mut phone, T0).starts_with(path), "{cut}");
             assert_eq!(answer(&mut phone, text, cut, T0), b"hello", "{cut}");
@@ -80,7 +80,7 @@ fn files_come_one_after_the_other_over_one_connection_however_the_answers_are_cu
 
 #[test]
 fn an_answer_without_a_length_ends_with_its_connection() {
-    let mut phone = phone_of(client(), vec![Step::fetch("/a"), Step::fetch("/b")]);
+    let mut phone = phone_of(client(), vec![PlanStep::fetch("/a"), PlanStep::fetch("/b")]);
     answer(&mut phone, b"HTTP/1.1 200 OK\r\n\r\nhello", 99, T0);
     assert!(phone.poll_result().is_none());
     phone.handle_lost(Loss::Closed, T0);
@@ -91,7 +91,7 @@ fn an_answer_without_a_length_ends_with_its_connection() {
 #[test]
 fn an_answer_cut_short_by_a_close_or_a_reset_is_no_file() {
     for loss in [Loss::Closed, Loss::Reset] {
-        let mut phone = phone_of(client(), vec![Step::fetch("/a")]);
+        let mut phone = phone_of(client(), vec![PlanStep::fetch("/a")]);
         answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello", 99, T0);
         phone.handle_lost(loss, T0);
         let result = phone.poll_result().unwrap();
@@ -103,7 +103,7 @@ fn an_answer_cut_short_by_a_close_or_a_reset_is_no_file() {
 
 #[test]
 fn a_kept_connection_that_was_closed_meanwhile_is_opened_again_and_a_fresh_one_is_not() {
-    let mut phone = phone_of(client(), vec![Step::fetch("/a"), Step::fetch("/b")]);
+    let mut phone = phone_of(client(), vec![PlanStep::fetch("/a"), PlanStep::fetch("/b")]);
     asked(&mut phone, T0);
     answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 99, T0);
     phone.poll_result();
@@ -118,7 +118,7 @@ fn a_kept_connection_that_was_closed_meanwhile_is_opened_again_and_a_fresh_one_i
 
 #[test]
 fn connection_close_is_obeyed_on_both_sides() {
-    let mut phone = phone_of(client(), vec![Step::fetch("/a"), Step::fetch("/b")]);
+    let mut phone = phone_of(client(), vec![PlanStep::fetch("/a"), PlanStep::fetch("/b")]);
     answer(
         &mut phone,
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
@@ -126,8 +126,10 @@ fn connection_close_is_obeyed_on_both_sides() {
         T0,
     );
     assert_eq!((phone.poll_act(), phone.poll_act()), (Some(Act::Close), Some(Act::Connect)));
-    let mut phone =
-        phone_of(Client { closes: true, ..client() }, vec![Step::fetch("/a"), Step::fetch("/b")]);
+    let mut phone = phone_of(
+        Client { closes: true, ..client() },
+        vec![PlanStep::fetch("/a"), PlanStep::fetch("/b")],
+    );
     assert!(asked(&mut phone, T0).contains("\r\nConnection: close\r\n"));
     answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 99, T0);
     assert_eq!((phone.poll_act(), phone.poll_act()), (Some(Act::Close), Some(Act::Connect)));
@@ -156,7 +158,7 @@ fn a_missing_file_ends_the_boot_unless_it_may_or_must_be_missing() {
 #[test]
 fn a_phone_told_to_come_back_later_does_so_as_often_as_it_is_patient() {
     let busy = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n";
-    let mut phone = phone_of(Client { waits: 1, ..client() }, vec![Step::fetch("/a")]);
+    let mut phone = phone_of(Client { waits: 1, ..client() }, vec![PlanStep::fetch("/a")]);
     asked(&mut phone, T0);
     answer(&mut phone, busy, 99, T0);
     let at = phone.poll_timeout().unwrap();
@@ -192,7 +194,7 @@ fn the_header_of_firmware_is_read_and_the_connection_dropped() {
 fn a_part_that_was_not_asked_for_is_a_fault() {
     let part = "HTTP/1.1 206 Partial Content\r\nContent-Length: 4\r\nContent-Range: bytes ";
     for (step, range) in [
-        (Step::fetch("/a"), "0-3/9"),
+        (PlanStep::fetch("/a"), "0-3/9"),
         (with(Action::FetchHeader { bytes: 4, asks_range: true }, Presence::Must), "1-4/9"),
         (with(Action::FetchHeader { bytes: 2, asks_range: true }, Presence::Must), "0-3/9"),
     ] {
@@ -208,7 +210,7 @@ fn a_tag_is_shown_again_and_304_is_good_only_where_it_was_asked_for() {
     let first = b"HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 1\r\n\r\nx";
     let unchanged = b"HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\nContent-Length: 1\r\n\r\n";
     let again = with(Action::Revalidate, Presence::Must);
-    let mut phone = phone_of(client(), vec![Step::fetch("/a"), again.clone()]);
+    let mut phone = phone_of(client(), vec![PlanStep::fetch("/a"), again.clone()]);
     asked(&mut phone, T0);
     answer(&mut phone, first, 99, T0);
     phone.poll_result();
@@ -216,7 +218,7 @@ fn a_tag_is_shown_again_and_304_is_good_only_where_it_was_asked_for() {
     answer(&mut phone, unchanged, 99, T0);
     assert!(phone.poll_result().is_some_and(|it| it.is_good && it.ending == Ending::Unchanged));
 
-    let mut phone = phone_of(client(), vec![Step::fetch("/a")]);
+    let mut phone = phone_of(client(), vec![PlanStep::fetch("/a")]);
     answer(&mut phone, unchanged, 99, T0);
     assert!(phone.poll_result().is_some_and(|it| !it.is_good));
 }
@@ -247,7 +249,7 @@ fn a_secret_is_shown_at_once_or_when_it_is_asked_for() {
         let plan = Plan {
             client: Arc::new(client()),
             secret: Some(Secret::basic("10.1.1.1", "1234", at_once)),
-            steps: vec![Step::fetch("/a")],
+            steps: vec![PlanStep::fetch("/a")],
             pause: Duration::ZERO,
             stays: Duration::ZERO,
         };
@@ -268,7 +270,7 @@ fn a_secret_is_shown_at_once_or_when_it_is_asked_for() {
 #[test]
 fn silence_and_refused_connections_are_counted_apart_and_tried_again() {
     let client = Client { attempts: 2, timer: Duration::from_secs(5), ..client() };
-    let mut phone = phone_of(client, vec![Step::fetch("/a")]);
+    let mut phone = phone_of(client, vec![PlanStep::fetch("/a")]);
     asked(&mut phone, T0);
     let silent = phone.poll_timeout().unwrap();
     assert_eq!(silent, T0 + Duration::from_secs(5));
@@ -296,7 +298,7 @@ fn a_server_that_breaks_rules_is_found_out() {
         (b"what?\r\n\r\n", Fault::BadHead),
         (&endless, Fault::EndlessHead),
     ] {
-        let mut phone = phone_of(client(), vec![Step::fetch("/a")]);
+        let mut phone = phone_of(client(), vec![PlanStep::fetch("/a")]);
         answer(&mut phone, text, 999, T0);
         let ending = phone.poll_result().map(|result| result.ending);
         assert_eq!(ending, Some(Ending::Fault(fault)));
@@ -306,7 +308,7 @@ fn a_server_that_breaks_rules_is_found_out() {
 #[test]
 fn the_end_of_a_connection_that_the_phone_hung_up_on_is_no_loss() {
     let client = Client { closes: true, ..client() };
-    let mut phone = phone_of(client, vec![Step::fetch("/a"), Step::fetch("/b")]);
+    let mut phone = phone_of(client, vec![PlanStep::fetch("/a"), PlanStep::fetch("/b")]);
     asked(&mut phone, T0);
     answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", 99, T0);
     assert!(phone.poll_result().is_some_and(|result| result.is_good));
@@ -320,7 +322,7 @@ fn the_end_of_a_connection_that_the_phone_hung_up_on_is_no_loss() {
 fn a_slow_phone_writes_or_reads_a_byte_at_a_time() {
     let second = Duration::from_secs(1);
     let slow = Client { pace: Pace::SlowToAsk(second), ..client() };
-    let mut phone = phone_of(slow, vec![Step::fetch("/a")]);
+    let mut phone = phone_of(slow, vec![PlanStep::fetch("/a")]);
     let mut now = T0;
     for letter in ["G", "E", "T"] {
         phone.handle_timeout(now);
@@ -342,7 +344,7 @@ fn a_slow_phone_writes_or_reads_a_byte_at_a_time() {
     }
 
     let slow = Client { pace: Pace::SlowToRead(second), ..client() };
-    let mut phone = phone_of(slow, vec![Step::fetch("/a")]);
+    let mut phone = phone_of(slow, vec![PlanStep::fetch("/a")]);
     assert!(asked(&mut phone, T0).ends_with("\r\n\r\n"));
     assert_eq!(phone.may_read(), Some(0));
     phone.handle_timeout(T0);
@@ -357,7 +359,7 @@ fn a_phone_that_stays_holds_its_connection_and_closes_it_in_its_time() {
     let plan = Plan {
         client: Arc::new(client()),
         secret: None,
-        steps: vec![Step::fetch("/a")],
+        steps: vec![PlanStep::fetch("/a")],
         pause: Duration::ZERO,
         stays: Duration::from_secs(60),
     };

@@ -156,12 +156,12 @@ fn content(random: &mut Random, bytes: usize) -> Arc<[u8]> {
     (0..bytes.div_ceil(8)).flat_map(|_| random.next_u64().to_le_bytes()).take(bytes).collect()
 }
 
-fn of_http(client: http::Client, steps: Vec<http::Step>) -> Plan {
+fn of_http(client: http::Client, steps: Vec<http::PlanStep>) -> Plan {
     let (pause, stays) = (Duration::ZERO, Duration::ZERO);
     Plan::Http(Arc::new(http::Plan { client: Arc::new(client), secret: None, steps, pause, stays }))
 }
 
-fn of_ftp(random: &mut Random, steps: Vec<ftp::Step>) -> Plan {
+fn of_ftp(random: &mut Random, steps: Vec<ftp::PlanStep>) -> Plan {
     use ftp::Meeting::{Active, ExtendedActive, ExtendedPassive, Passive};
     let meetings = [Active, ExtendedActive, ExtendedPassive, Passive];
     let client = ftp::Client {
@@ -190,12 +190,12 @@ fn http_client(random: &mut Random) -> http::Client {
     }
 }
 
-fn http_step(path: &str, action: http::Action, presence: Presence) -> http::Step {
-    http::Step { path: format!("/{path}").into_bytes().into(), action, presence }
+fn http_step(path: &str, action: http::Action, presence: Presence) -> http::PlanStep {
+    http::PlanStep { path: format!("/{path}").into_bytes().into(), action, presence }
 }
 
-fn ftp_step(name: &str, action: ftp::Action, presence: Presence) -> ftp::Step {
-    ftp::Step { name: name.as_bytes().into(), action, presence }
+fn ftp_step(name: &str, action: ftp::Action, presence: Presence) -> ftp::PlanStep {
+    ftp::PlanStep { name: name.as_bytes().into(), action, presence }
 }
 
 /// Somebody outside the access list, who asks all the same.

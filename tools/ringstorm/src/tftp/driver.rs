@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use phones::phone::boot::{Action, Boot, FileResult};
-use phones::phone::tftp::{Ending, Fault, Piece};
+use phones::phone::tftp::{Ending, Piece, ServerFault};
 use phones::random::Random;
 use wire::time::Instant;
 
@@ -275,10 +275,10 @@ fn words(ending: Ending) -> String {
     match ending {
         Ending::TimedOut => "timed out".to_owned(),
         Ending::Refused(code) => format!("ERROR {}", code.0),
-        Ending::Fault(Fault::Oversized) => "payload beyond the block size".to_owned(),
-        Ending::Fault(Fault::OptionNotAsked) => "option that was not asked for".to_owned(),
-        Ending::Fault(Fault::OptionAckTail) => "bytes behind the OACK".to_owned(),
-        Ending::Fault(Fault::SizeDiffers) => "size told and sent differ".to_owned(),
+        Ending::Fault(ServerFault::Oversized) => "payload beyond the block size".to_owned(),
+        Ending::Fault(ServerFault::OptionNotAsked) => "option that was not asked for".to_owned(),
+        Ending::Fault(ServerFault::OptionAckTail) => "bytes behind the OACK".to_owned(),
+        Ending::Fault(ServerFault::SizeDiffers) => "size told and sent differ".to_owned(),
         Ending::Done | Ending::Left | Ending::Probed => "unfinished".to_owned(),
     }
 }

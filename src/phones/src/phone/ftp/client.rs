@@ -113,7 +113,7 @@ impl PlanStep {
     /// Returns how the step counts, and whether the phone can continue.
     pub(super) fn lived_with(&self, ending: Ending) -> (Ending, bool) {
         match (self.presence, &self.action, ending) {
-            (Presence::MustNot, _, Ending::Done) => (Ending::Fault(Fault::NotRefused), false),
+            (Presence::MustNot, _, Ending::Done) => (Ending::Fault(ServerFault::NotRefused), false),
             (Presence::MustNot, _, Ending::Refused(_)) => (ending, true),
             (Presence::May, Action::Fetch(_), Ending::Refused(Code::UNAVAILABLE)) => (ending, true),
             (_, _, ending) => (ending, ending == Ending::Done),
@@ -177,12 +177,12 @@ pub enum Ending {
     /// The server was silent for too long.
     TimedOut,
     /// The server broke a rule.
-    Fault(Fault),
+    Fault(ServerFault),
 }
 
 /// A violation by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
+pub enum ServerFault {
     /// Its reply cannot be read.
     BadReply,
     /// A reply does not end.
@@ -201,19 +201,19 @@ pub enum Fault {
     NotRefused,
 }
 
-impl Fault {
+impl ServerFault {
     /// Returns it in words.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Fault::BadReply => "reply that cannot be read",
-            Fault::EndlessReply => "reply that does not end",
-            Fault::WrongReply => "reply that does not go with the command",
-            Fault::BadPlace => "passive reply without a place",
-            Fault::Premature => "acknowledged before all was sent",
-            Fault::Surplus => "bytes on the data connection of a STOR",
-            Fault::WrongBytes => "wrong bytes",
-            Fault::NotRefused => "done, and had to be refused",
+            ServerFault::BadReply => "reply that cannot be read",
+            ServerFault::EndlessReply => "reply that does not end",
+            ServerFault::WrongReply => "reply that does not go with the command",
+            ServerFault::BadPlace => "passive reply without a place",
+            ServerFault::Premature => "acknowledged before all was sent",
+            ServerFault::Surplus => "bytes on the data connection of a STOR",
+            ServerFault::WrongBytes => "wrong bytes",
+            ServerFault::NotRefused => "done, and had to be refused",
         }
     }
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use super::tftp::Piece;
 pub use client::{
-    Act, Action, Client, Ending, Fault, FileResult, Loss, Meeting, Plan, PlanStep, Presence,
-    Refusal, Security, Tally,
+    Act, Action, Client, Ending, FileResult, Loss, Meeting, Plan, PlanStep, Presence, Refusal,
+    Security, ServerFault, Tally,
 };
 use state::{Asked, Line, State, Transfer};
 use wire::ftp::address::{write_eprt, write_port};
@@ -149,14 +149,14 @@ impl Phone {
                     self.handle_reply(reply, now);
                 }
                 Ok(None) if heard.len() - used > REPLY_BYTES_MAX => {
-                    self.fail(Ending::Fault(Fault::EndlessReply), now);
+                    self.fail(Ending::Fault(ServerFault::EndlessReply), now);
                 }
                 Ok(None) => {
                     heard.drain(..used);
                     self.heard = heard;
                     break;
                 }
-                Err(_) => self.fail(Ending::Fault(Fault::BadReply), now),
+                Err(_) => self.fail(Ending::Fault(ServerFault::BadReply), now),
             }
         }
         self.check();
@@ -230,7 +230,7 @@ impl Phone {
                 self.transfer.is_wrong |= !expected.as_ref().is_none_or(is_part);
             }
             Some(Action::Store(_)) | None => {
-                self.fail(Ending::Fault(Fault::Surplus), now);
+                self.fail(Ending::Fault(ServerFault::Surplus), now);
                 return None;
             }
         }

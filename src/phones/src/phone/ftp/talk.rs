@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::Phone;
 use super::client::{
-    Act, Action, Ending, Fault, FileResult, Loss, Meeting, PlanStep, Presence, Refusal, Security,
+    Act, Action, Ending, FileResult, Loss, Meeting, PlanStep, Presence, Refusal, Security,
+    ServerFault,
 };
 use super::state::{Asked, State, Transfer};
 use wire::ftp::address::{read_epsv, read_pasv};
@@ -121,7 +122,7 @@ impl Phone {
                 self.transfer.is_acknowledged = true;
                 self.complete(now);
             }
-            (_, _) => self.fail(Ending::Fault(Fault::WrongReply), now),
+            (_, _) => self.fail(Ending::Fault(ServerFault::WrongReply), now),
         }
     }
 
@@ -176,7 +177,7 @@ impl Phone {
             (Meeting::Passive | Meeting::ExtendedPassive, _) => None,
         };
         let Some(place) = place.filter(|place| place.port() != 0) else {
-            return self.fail(Ending::Fault(Fault::BadPlace), now);
+            return self.fail(Ending::Fault(ServerFault::BadPlace), now);
         };
         self.tally.data_connects += 1;
         self.transfer.is_wanted = true;
@@ -213,13 +214,13 @@ impl Phone {
         }
         let ending = match (self.current().map(|step| &step.action), ended) {
             (Some(Action::Store(_)), _) if is_ending => Ending::Done,
-            (Some(Action::Store(_)) | None, _) => Ending::Fault(Fault::Premature),
+            (Some(Action::Store(_)) | None, _) => Ending::Fault(ServerFault::Premature),
             // The last bytes are still under way.
             (Some(Action::Fetch(_)), None) => return,
             (Some(Action::Fetch(expected)), Some(Loss::Closed)) => {
                 let is_whole = |all: &Arc<[u8]>| all.len() as u64 == moved;
                 match is_wrong || !expected.as_ref().is_none_or(is_whole) {
-                    true => Ending::Fault(Fault::WrongBytes),
+                    true => Ending::Fault(ServerFault::WrongBytes),
                     false => Ending::Done,
                 }
             }

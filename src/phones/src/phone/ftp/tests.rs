@@ -178,7 +178,7 @@ fn with_epsv_the_server_is_where_it_was_and_a_place_that_is_none_is_a_fault() {
         ("227 (127,0,0,1,0,0)\r\n", Meeting::Passive),
         ("229 Here (|||6446|)\r\n", Meeting::Passive),
     ] {
-        let fault = (Some(Act::HangUp), Some(Ending::Fault(Fault::BadPlace)));
+        let fault = (Some(Act::HangUp), Some(Ending::Fault(ServerFault::BadPlace)));
         assert_eq!(six(reply, meeting), fault, "{reply}");
     }
 }
@@ -287,17 +287,17 @@ fn nothing_stored_is_an_answer_and_a_refusal_where_there_must_be_one_is_right() 
     }
     let mut phone = transferring(client(), with(Presence::MustNot, store(b"")));
     talk(&mut phone, &[("150 Go\r\n226 Kept", "QUIT")]);
-    assert_eq!(ending(&mut phone), Some((Ending::Fault(Fault::NotRefused), false)));
+    assert_eq!(ending(&mut phone), Some((Ending::Fault(ServerFault::NotRefused), false)));
 }
 
 #[test]
 fn a_file_is_right_when_every_byte_is_and_both_connections_say_that_it_is_over() {
     let rows: [(&[&[u8]], Ending); 5] = [
         (&[b"hel", b"lo"], Ending::Done),
-        (&[b"hel", b"xo"], Ending::Fault(Fault::WrongBytes)),
-        (&[b"hel"], Ending::Fault(Fault::WrongBytes)),
-        (&[b"hello", b"!"], Ending::Fault(Fault::WrongBytes)),
-        (&[], Ending::Fault(Fault::WrongBytes)),
+        (&[b"hel", b"xo"], Ending::Fault(ServerFault::WrongBytes)),
+        (&[b"hel"], Ending::Fault(ServerFault::WrongBytes)),
+        (&[b"hello", b"!"], Ending::Fault(ServerFault::WrongBytes)),
+        (&[], Ending::Fault(ServerFault::WrongBytes)),
     ];
     for (pieces, expected) in rows {
         for data_first in [true, false] {
@@ -328,11 +328,11 @@ fn a_server_may_not_acknowledge_what_it_does_not_have() {
     say(&mut phone, "150 Go\r\n");
     phone.handle_data_sent(4, T0);
     say(&mut phone, "226 Kept\r\n");
-    assert_eq!(ending(&mut phone), Some((Ending::Fault(Fault::Premature), false)));
+    assert_eq!(ending(&mut phone), Some((Ending::Fault(ServerFault::Premature), false)));
 
     let mut phone = transferring(client(), store(b"hello"));
     assert!(phone.handle_data(b"what?", T0).is_none());
-    assert_eq!(ending(&mut phone), Some((Ending::Fault(Fault::Surplus), false)));
+    assert_eq!(ending(&mut phone), Some((Ending::Fault(ServerFault::Surplus), false)));
     assert_eq!(acts(&mut phone), [Act::HangUp]);
 }
 
@@ -397,10 +397,10 @@ fn a_phone_that_is_not_let_in_leaves() {
 fn what_is_no_reply_or_no_answer_is_a_fault() {
     let endless = format!("220-{}", "x".repeat(REPLY_BYTES_MAX));
     for (text, fault) in [
-        ("SSH-2.0-x\r\n", Fault::BadReply),
-        (&endless, Fault::EndlessReply),
-        ("331 Password\r\n", Fault::WrongReply),
-        ("220 Ready\r\n150 Go\r\n", Fault::WrongReply),
+        ("SSH-2.0-x\r\n", ServerFault::BadReply),
+        (&endless, ServerFault::EndlessReply),
+        ("331 Password\r\n", ServerFault::WrongReply),
+        ("220 Ready\r\n150 Go\r\n", ServerFault::WrongReply),
     ] {
         let mut phone = start(plan(client(), vec![store(b"x")]));
         phone.handle_bytes(text.as_bytes(), T0);

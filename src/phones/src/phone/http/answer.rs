@@ -2,7 +2,7 @@
 //!
 //! Borrows what it reads; keeps nothing of a body.
 
-use super::client::{Action, Fault};
+use super::client::{Action, ServerFault};
 use wire::http::chunk::{Decoder, Step};
 use wire::http::response::parse_response;
 use wire::time::Duration;
@@ -39,8 +39,8 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads a head and its length. Returns `None` if it is incomplete.
-    pub(super) fn read(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Fault> {
-        let Some((head, used)) = parse_response(bytes).map_err(|_| Fault::BadHead)? else {
+    pub(super) fn read(bytes: &[u8]) -> Result<Option<(Answer, usize)>, ServerFault> {
+        let Some((head, used)) = parse_response(bytes).map_err(|_| ServerFault::BadHead)? else {
             return Ok(None);
         };
         let status = head.status.0;
@@ -91,21 +91,23 @@ impl Answer {
     }
 
     /// Takes bytes of the body. Returns how many, and the payload in them.
-    pub(super) fn take<'d>(&mut self, bytes: &'d [u8]) -> Result<(usize, &'d [u8]), Fault> {
+    pub(super) fn take<'d>(&mut self, bytes: &'d [u8]) -> Result<(usize, &'d [u8]), ServerFault> {
         match &mut self.body {
             Body::Length(left) => {
                 let count = (*left).min(bytes.len() as u64);
                 *left -= count;
                 Ok((count as usize, &bytes[..count as usize]))
             }
-            Body::Chunked(decoder) => match decoder.decode(bytes).map_err(|_| Fault::BadChunk)? {
-                Step::Data { bytes, consumed } => Ok((consumed, bytes)),
-                Step::More { consumed } => Ok((consumed, &[])),
-                Step::End { consumed } => {
-                    self.body = Body::ChunksEnded;
-                    Ok((consumed, &[]))
+            Body::Chunked(decoder) => {
+                match decoder.decode(bytes).map_err(|_| ServerFault::BadChunk)? {
+                    Step::Data { bytes, consumed } => Ok((consumed, bytes)),
+                    Step::More { consumed } => Ok((consumed, &[])),
+                    Step::End { consumed } => {
+                        self.body = Body::ChunksEnded;
+                        Ok((consumed, &[]))
+                    }
                 }
-            },
+            }
             Body::ChunksEnded => Ok((bytes.len(), &[])),
             Body::UntilClose => Ok((bytes.len(), bytes)),
         }

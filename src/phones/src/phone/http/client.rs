@@ -174,7 +174,7 @@ impl PlanStep {
     pub(super) fn lived_with(&self, ending: Ending) -> (Ending, bool) {
         match (self.presence, ending) {
             (Presence::May | Presence::MustNot, Ending::Refused(404)) => (ending, true),
-            (Presence::MustNot, Ending::Done) => (Ending::Fault(Fault::Present), false),
+            (Presence::MustNot, Ending::Done) => (Ending::Fault(ServerFault::Present), false),
             (_, Ending::Done | Ending::Unchanged | Ending::Left) => (ending, true),
             (_, _) => (ending, false),
         }
@@ -269,12 +269,12 @@ pub enum Ending {
     /// The server was silent for too long.
     TimedOut,
     /// The server broke a rule.
-    Fault(Fault),
+    Fault(ServerFault),
 }
 
 /// A violation by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
+pub enum ServerFault {
     /// The head of an answer cannot be read.
     BadHead,
     /// The head of an answer does not end.
@@ -289,17 +289,17 @@ pub enum Fault {
     Present,
 }
 
-impl Fault {
+impl ServerFault {
     /// Returns it in words.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Fault::BadHead => "head that cannot be read",
-            Fault::EndlessHead => "head that does not end",
-            Fault::BadChunk => "chunk that cannot be read",
-            Fault::Surplus => "bytes behind the answer's end",
-            Fault::WrongRange => "range that was not asked for",
-            Fault::Present => "file where none should be",
+            ServerFault::BadHead => "head that cannot be read",
+            ServerFault::EndlessHead => "head that does not end",
+            ServerFault::BadChunk => "chunk that cannot be read",
+            ServerFault::Surplus => "bytes behind the answer's end",
+            ServerFault::WrongRange => "range that was not asked for",
+            ServerFault::Present => "file where none should be",
         }
     }
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use super::tftp::Piece;
 use answer::Answer;
 pub use client::{
-    Act, Action, Client, Ending, Fault, FileResult, Loss, Pace, Plan, PlanStep, Presence, Secret,
-    Tally,
+    Act, Action, Client, Ending, FileResult, Loss, Pace, Plan, PlanStep, Presence, Secret,
+    ServerFault, Tally,
 };
 use state::{Link, State};
 use wire::time::{Duration, Instant};
@@ -334,7 +334,7 @@ impl Phone {
                     self.head.extend_from_slice(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]);
                 }
                 if self.head.len() >= HEAD_BYTES_MAX {
-                    self.fail(Ending::Fault(Fault::EndlessHead), now);
+                    self.fail(Ending::Fault(ServerFault::EndlessHead), now);
                 }
                 return bytes.len();
             }
@@ -357,9 +357,9 @@ impl Phone {
         let is_wrong = self.current().is_some_and(|step| answer.is_wrong_part(&step.action));
         self.state = State::Reading(answer);
         if is_wrong {
-            self.fail(Ending::Fault(Fault::WrongRange), now);
+            self.fail(Ending::Fault(ServerFault::WrongRange), now);
         } else if is_whole && bytes.len() > used - before {
-            self.fail(Ending::Fault(Fault::Surplus), now);
+            self.fail(Ending::Fault(ServerFault::Surplus), now);
             return bytes.len();
         } else if is_whole {
             self.complete(now);
@@ -395,7 +395,7 @@ impl Phone {
             return (bytes.len(), piece);
         }
         if is_whole && used < bytes.len() {
-            self.fail(Ending::Fault(Fault::Surplus), now);
+            self.fail(Ending::Fault(ServerFault::Surplus), now);
             return (bytes.len(), piece);
         }
         if is_whole {

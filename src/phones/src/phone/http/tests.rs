@@ -144,7 +144,7 @@ fn a_missing_file_ends_the_boot_unless_it_may_or_must_be_missing() {
         (Presence::May, &missing[..], Ending::Refused(404), true),
         (Presence::MustNot, &missing[..], Ending::Refused(404), true),
         (Presence::May, &there[..], Ending::Done, true),
-        (Presence::MustNot, &there[..], Ending::Fault(Fault::Present), false),
+        (Presence::MustNot, &there[..], Ending::Fault(ServerFault::Present), false),
     ];
     for (presence, text, ending, is_good) in rows {
         let mut phone = phone_of(client(), vec![with(Action::Fetch, presence)]);
@@ -201,7 +201,7 @@ fn a_part_that_was_not_asked_for_is_a_fault() {
         let mut phone = phone_of(client(), vec![step]);
         answer(&mut phone, format!("{part}{range}\r\n\r\n").as_bytes(), 999, T0);
         let ending = phone.poll_result().map(|result| result.ending);
-        assert_eq!(ending, Some(Ending::Fault(Fault::WrongRange)), "{range}");
+        assert_eq!(ending, Some(Ending::Fault(ServerFault::WrongRange)), "{range}");
     }
 }
 
@@ -291,12 +291,15 @@ fn silence_and_refused_connections_are_counted_apart_and_tried_again() {
 fn a_server_that_breaks_rules_is_found_out() {
     let endless = [&b"HTTP/1.1 200 OK\r\nX: "[..], &[b'y'; HEAD_BYTES_MAX]].concat();
     for (text, fault) in [
-        (&b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxy"[..], Fault::Surplus),
-        (b"HTTP/1.1 304 Not\r\nContent-Length: 1\r\n\r\nx", Fault::Surplus),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", Fault::BadHead),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", Fault::BadChunk),
-        (b"what?\r\n\r\n", Fault::BadHead),
-        (&endless, Fault::EndlessHead),
+        (&b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxy"[..], ServerFault::Surplus),
+        (b"HTTP/1.1 304 Not\r\nContent-Length: 1\r\n\r\nx", ServerFault::Surplus),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+            ServerFault::BadHead,
+        ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", ServerFault::BadChunk),
+        (b"what?\r\n\r\n", ServerFault::BadHead),
+        (&endless, ServerFault::EndlessHead),
     ] {
         let mut phone = phone_of(client(), vec![PlanStep::fetch("/a")]);
         answer(&mut phone, text, 999, T0);

@@ -99,12 +99,12 @@ pub enum Ending {
     /// Nothing more came.
     TimedOut,
     /// The server broke a rule.
-    Fault(Fault),
+    Fault(ServerFault),
 }
 
 /// Violations that a phone can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ServerFault {
     /// A payload larger than the block size (RFC 2348).
     Oversized,
     /// An OACK names an option that was not requested, or raises one (RFC 2347).

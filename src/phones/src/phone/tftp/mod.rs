@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use client::is_within;
-pub use client::{Behaviour, Client, Ending, Fault, Leave, OnTimer, Piece, Tally};
+pub use client::{Behaviour, Client, Ending, Leave, OnTimer, Piece, ServerFault, Tally};
 use receive::{Receiver, Verdict};
 use send::Sender;
 use wire::tftp::{self, Block, Control, ErrorCode, Mode, Options, Packet, Request};
@@ -308,7 +308,7 @@ impl Transfer {
                 None
             }
             Verdict::Oversized => {
-                self.fault(Fault::Oversized);
+                self.fault(ServerFault::Oversized);
                 None
             }
             Verdict::Next { ends_window, ends_file } => {
@@ -325,7 +325,7 @@ impl Transfer {
         let acks = 1 + behaviour.extra_acks;
         if ends_file {
             if self.size_told.is_some_and(|told| told != self.tally.bytes) {
-                return self.fault(Fault::SizeDiffers);
+                return self.fault(ServerFault::SizeDiffers);
             }
             self.due.acks = if behaviour.keeps_last_ack { 0 } else { acks };
             self.state = State::Over(Ending::Done);
@@ -390,10 +390,10 @@ impl Transfer {
         self.extra_requests_left = 0;
         let requested = if self.asks_plainly { Options::default() } else { self.client.options };
         if !is_within(granted, &requested) {
-            return self.fault(Fault::OptionNotAsked);
+            return self.fault(ServerFault::OptionNotAsked);
         }
         if Control::option_ack(granted).as_bytes().len() != datagram.len() {
-            return self.fault(Fault::OptionAckTail);
+            return self.fault(ServerFault::OptionAckTail);
         }
         if self.is_probe {
             self.size_told = granted.tsize;
@@ -483,7 +483,7 @@ impl Transfer {
         self.timer_at = now + self.client.timer;
     }
 
-    fn fault(&mut self, fault: Fault) {
+    fn fault(&mut self, fault: ServerFault) {
         self.state = State::Over(Ending::Fault(fault));
         self.due = Due { error: Some(ErrorCode::OPTIONS), ..Due::default() };
     }
@@ -648,7 +648,7 @@ mod tests {
         let mut transfer = fetch(Client { options, ..Client::default() });
         let granted = Options { windowsize: Some(1), ..options };
         transfer.handle_datagram(TID, Control::option_ack(&granted).as_bytes(), NOW);
-        assert_eq!(transfer.ending(), Some(Ending::Fault(Fault::OptionNotAsked)));
+        assert_eq!(transfer.ending(), Some(Ending::Fault(ServerFault::OptionNotAsked)));
         assert_eq!(drain(&mut transfer), ["ERROR 8"]);
     }
 
@@ -658,14 +658,14 @@ mod tests {
         let mut transfer = fetch(Client { options, ..Client::default() });
         let datagram = [Control::option_ack(&options).as_bytes(), b"\0"].concat();
         transfer.handle_datagram(TID, &datagram, NOW);
-        assert_eq!(transfer.ending(), Some(Ending::Fault(Fault::OptionAckTail)));
+        assert_eq!(transfer.ending(), Some(Ending::Fault(ServerFault::OptionAckTail)));
     }
 
     #[test]
     fn a_payload_beyond_the_block_size_is_a_fault() {
         let mut transfer = plain(Behaviour::default());
         data(&mut transfer, 1, 513);
-        assert_eq!(transfer.ending(), Some(Ending::Fault(Fault::Oversized)));
+        assert_eq!(transfer.ending(), Some(Ending::Fault(ServerFault::Oversized)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use phones::phone::http::{Act, Client, Ending, Phone, Plan, PlanStep, Presence};
+use phones::phone::http::{Client, ConnectionOp, Ending, Phone, Plan, PlanStep, Presence};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -98,9 +98,9 @@ impl Storm {
             self.callers[id].phone.handle_timeout(now);
         }
         while !is_enough(&self.callers[id]) {
-            match self.callers[id].phone.poll_act() {
-                Some(Act::Close) => self.callers[id].wire = None,
-                Some(Act::Connect) => {
+            match self.callers[id].phone.poll_connection_op() {
+                Some(ConnectionOp::Close) => self.callers[id].wire = None,
+                Some(ConnectionOp::Connect) => {
                     self.callers[id].wire = Some(self.connect(id));
                     self.callers[id].phone.handle_connected(now);
                 }

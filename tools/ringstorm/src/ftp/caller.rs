@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use phones::phone::ftp::{Act, Ending, FileResult, Loss, Phone, Presence};
+use phones::phone::ftp::{ConnectionOp, Ending, FileResult, Loss, Phone, Presence};
 use rustls::{ClientConfig, ClientConnection};
 use wire::ftp::reply::Code;
 use wire::time::Instant;
@@ -106,9 +106,9 @@ impl Caller {
     }
 
     /// Does what the phone wants of its connections.
-    pub(crate) fn act(
+    pub(crate) fn execute(
         &mut self,
-        act: Act,
+        op: ConnectionOp,
         world: &World,
         (registry, id): (&Registry, u32),
         run: &mut Run,
@@ -116,40 +116,40 @@ impl Caller {
     ) {
         let tally = &mut run.groups[self.group];
         let place = |socket: usize| (registry, Token(id as usize * SOCKETS + socket));
-        let done = match act {
-            Act::Connect => {
+        let done = match op {
+            ConnectionOp::Connect => {
                 tally.add(Count::Connects, 1_u64);
                 let tls = if world.is_implicit { self.tls(world) } else { Ok(None) };
                 tls.and_then(|tls| self.open(world.server, tls, place(CONTROL)))
                     .map(|connection| self.control = Some(Line::new(connection, now)))
             }
-            Act::Dial(to) => {
+            ConnectionOp::Dial(to) => {
                 tally.add(Count::DataConnects, 1_u64);
                 self.tls(world)
                     .and_then(|tls| self.open(to, tls, place(DATA)))
                     .map(|connection| self.data = Some(Line::new(connection, now)))
             }
-            Act::Listen => {
+            ConnectionOp::Listen => {
                 tally.add(Count::DataConnects, 1_u64);
                 self.listen(place(LISTENER)).map_err(unreachable)
             }
-            Act::Secure => self.secure(world),
-            Act::EndData => {
+            ConnectionOp::Secure => self.secure(world),
+            ConnectionOp::EndData => {
                 self.is_ending = true;
                 Ok(())
             }
-            Act::DropData => {
+            ConnectionOp::DropData => {
                 self.drop_data();
                 Ok(())
             }
-            Act::HangUp => {
+            ConnectionOp::HangUp => {
                 self.hang_up();
                 Ok(())
             }
         };
-        match (done, act) {
+        match (done, op) {
             (Ok(()), _) => {}
-            (Err(trouble), Act::Dial(_)) => self.lose_data(trouble, run, now),
+            (Err(trouble), ConnectionOp::Dial(_)) => self.lose_data(trouble, run, now),
             (Err(trouble), _) => self.lose(trouble, run, now),
         }
     }

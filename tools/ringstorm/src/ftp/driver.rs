@@ -59,8 +59,8 @@ impl Driver for Phones<'_> {
             let place = (&self.registry, id);
             caller.carry(world, place, &mut self.scratch, context.run, now);
             caller.settle(&mut self.register, context);
-            let Some(act) = caller.phone.poll_act() else { break };
-            caller.act(act, world, place, context.run, now);
+            let Some(op) = caller.phone.poll_connection_op() else { break };
+            caller.execute(op, world, place, context.run, now);
             caller.settle(&mut self.register, context);
         }
     }

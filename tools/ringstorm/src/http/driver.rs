@@ -6,7 +6,7 @@ use std::io;
 
 use mio::Registry;
 use mio::event::Event;
-use phones::phone::http::{Act, Ending, FileResult, Loss};
+use phones::phone::http::{ConnectionOp, Ending, FileResult, Loss};
 use wire::time::{Duration, Instant};
 
 use super::World;
@@ -57,9 +57,9 @@ impl Driver for Phones<'_> {
                 caller.lose(trouble, context.run, context.now);
             }
             caller.settle(&mut self.register, context);
-            match caller.phone.poll_act() {
-                Some(Act::Close) => caller.close(),
-                Some(Act::Connect) => {
+            match caller.phone.poll_connection_op() {
+                Some(ConnectionOp::Close) => caller.close(),
+                Some(ConnectionOp::Connect) => {
                     let opened = caller.open(self.world, (&self.registry, id), context.now);
                     if let Err(trouble) = opened {
                         caller.lose(trouble, context.run, context.now);

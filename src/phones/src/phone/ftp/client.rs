@@ -246,7 +246,7 @@ pub struct Refusal {
 
 /// What a phone asks of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum ConnectionOp {
     /// Open the control connection.
     Connect,
     /// Secure it, after all bytes in clear.

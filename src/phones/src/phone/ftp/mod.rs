@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use super::tftp::Piece;
 pub use client::{
-    Act, Action, Client, Ending, FileResult, Loss, Meeting, Plan, PlanStep, Presence, Refusal,
-    Security, ServerFault, Tally,
+    Action, Client, ConnectionOp, Ending, FileResult, Loss, Meeting, Plan, PlanStep, Presence,
+    Refusal, Security, ServerFault, Tally,
 };
 use state::{Asked, Line, State, Transfer};
 use wire::ftp::address::{write_eprt, write_port};
@@ -35,7 +35,7 @@ pub struct Phone {
     /// Whether there is a control connection, open or being opened.
     link: bool,
     is_logged_in: bool,
-    acts: VecDeque<Act>,
+    connection_ops: VecDeque<ConnectionOp>,
     /// The line being sent.
     line: Line,
     /// The part of a reply that has come.
@@ -63,7 +63,7 @@ impl Phone {
             state: State::Waiting(start),
             link: false,
             is_logged_in: false,
-            acts: VecDeque::new(),
+            connection_ops: VecDeque::new(),
             line: Line::default(),
             heard: Vec::new(),
             transfer: Transfer::default(),
@@ -82,7 +82,7 @@ impl Phone {
     /// Returns whether the phone is done and has no connection any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.state, State::Over) && self.acts.is_empty()
+        matches!(self.state, State::Over) && self.connection_ops.is_empty()
     }
 
     /// Returns whether a file ended in a way that the phone cannot continue from, or its login was
@@ -185,7 +185,7 @@ impl Phone {
         self.check();
     }
 
-    /// After [`Act::Listen`]: the address to which the server may connect.
+    /// After [`ConnectionOp::Listen`]: the address to which the server may connect.
     pub fn handle_listening(&mut self, place: SocketAddr) {
         if !matches!(self.state, State::Asked(Asked::Place)) {
             return;
@@ -308,8 +308,8 @@ impl Phone {
     }
 
     /// Returns what to do with the connections next.
-    pub fn poll_act(&mut self) -> Option<Act> {
-        self.acts.pop_front()
+    pub fn poll_connection_op(&mut self) -> Option<ConnectionOp> {
+        self.connection_ops.pop_front()
     }
 
     /// Returns the bytes to send over the control connection.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Phone;
 use super::client::{
-    Act, Action, Ending, FileResult, Loss, Meeting, PlanStep, Presence, Refusal, Security,
+    Action, ConnectionOp, Ending, FileResult, Loss, Meeting, PlanStep, Presence, Refusal, Security,
     ServerFault,
 };
 use super::state::{Asked, State, Transfer};
@@ -97,7 +97,7 @@ impl Phone {
             },
             (Asked::Auth, Code::TLS_BEGINS) => {
                 self.state = State::Securing;
-                self.acts.push_back(Act::Secure);
+                self.connection_ops.push_back(ConnectionOp::Secure);
             }
             (Asked::User, Code::PASSWORD_NEEDED) => {
                 let plan = Arc::clone(&self.plan);
@@ -142,7 +142,7 @@ impl Phone {
             self.heard_at = now;
             self.tally.connects += 1;
             self.link = true;
-            self.acts.push_back(Act::Connect);
+            self.connection_ops.push_back(ConnectionOp::Connect);
             self.state = State::Connecting;
         } else if self.step < self.plan.steps.len() {
             self.heard_at = now;
@@ -153,7 +153,7 @@ impl Phone {
                 Meeting::Active | Meeting::ExtendedActive => {
                     self.tally.data_connects += 1;
                     self.transfer.is_wanted = true;
-                    self.acts.push_back(Act::Listen);
+                    self.connection_ops.push_back(ConnectionOp::Listen);
                     self.line.clear();
                     self.state = State::Asked(Asked::Place);
                 }
@@ -181,7 +181,7 @@ impl Phone {
         };
         self.tally.data_connects += 1;
         self.transfer.is_wanted = true;
-        self.acts.push_back(Act::Dial(place));
+        self.connection_ops.push_back(ConnectionOp::Dial(place));
         self.line.clear();
         self.state = State::Asked(Asked::Data);
     }
@@ -202,7 +202,7 @@ impl Phone {
         let is_sent = self.stored().is_some_and(|content| moved >= content.len() as u64);
         if is_open && is_begun && is_sent && !is_ending {
             self.transfer.is_ending = true;
-            self.acts.push_back(Act::EndData);
+            self.connection_ops.push_back(ConnectionOp::EndData);
         }
     }
 
@@ -252,15 +252,15 @@ impl Phone {
 
     fn drop_data(&mut self) {
         if std::mem::take(&mut self.transfer).is_wanted {
-            self.acts.push_back(Act::DropData);
+            self.connection_ops.push_back(ConnectionOp::DropData);
         }
     }
 
     pub(super) fn hang_up(&mut self) {
         if std::mem::take(&mut self.link) {
             // Earlier requests for connections are obsolete.
-            self.acts.clear();
-            self.acts.push_back(Act::HangUp);
+            self.connection_ops.clear();
+            self.connection_ops.push_back(ConnectionOp::HangUp);
         }
         self.is_logged_in = false;
         self.heard.clear();

@@ -30,7 +30,7 @@ fn plan(client: Client, steps: Vec<PlanStep>) -> Plan {
 fn start(plan: Plan) -> Phone {
     let mut phone = Phone::new(Arc::new(plan), T0);
     phone.handle_timeout(T0);
-    assert_eq!(phone.poll_act(), Some(Act::Connect));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Connect));
     phone.handle_connected(T0);
     phone
 }
@@ -76,7 +76,10 @@ fn meet(phone: &mut Phone) {
 
 fn dial(phone: &mut Phone) {
     assert_eq!(say(phone, PLACE), "");
-    assert_eq!(phone.poll_act(), Some(Act::Dial("127.0.0.1:1025".parse().unwrap())));
+    assert_eq!(
+        phone.poll_connection_op(),
+        Some(ConnectionOp::Dial("127.0.0.1:1025".parse().unwrap()))
+    );
     phone.handle_data_opened(T0);
     let line = line(phone);
     assert!(line.ends_with(" 4620data.txt\r\n"), "{line}");
@@ -86,8 +89,8 @@ fn ending(phone: &mut Phone) -> Option<(Ending, bool)> {
     phone.poll_result().map(|result| (result.ending, result.is_good))
 }
 
-fn acts(phone: &mut Phone) -> Vec<Act> {
-    std::iter::from_fn(|| phone.poll_act()).collect()
+fn connection_ops(phone: &mut Phone) -> Vec<ConnectionOp> {
+    std::iter::from_fn(|| phone.poll_connection_op()).collect()
 }
 
 #[test]
@@ -98,17 +101,17 @@ fn a_file_is_stored_once_the_server_has_said_that_it_begins() {
     assert_eq!(phone.poll_data_transmit(), b"hello");
     phone.handle_data_sent(2, T0);
     assert_eq!(phone.poll_data_transmit(), b"llo");
-    assert_eq!(phone.poll_act(), None);
+    assert_eq!(phone.poll_connection_op(), None);
     phone.handle_data_sent(3, T0);
-    assert_eq!(phone.poll_act(), Some(Act::EndData));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::EndData));
     phone.handle_data_ended(Loss::Closed, T0);
     assert_eq!(ending(&mut phone), None, "not before 226");
     assert_eq!(say(&mut phone, "226 Kept\r\n"), "QUIT\r\n");
     let result = phone.poll_result().unwrap();
     assert_eq!((result.ending, result.is_good, result.tally.bytes_stored), (Ending::Done, true, 5));
-    assert_eq!(phone.poll_act(), Some(Act::DropData));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::DropData));
     say(&mut phone, "221 Bye\r\n");
-    assert_eq!(acts(&mut phone), [Act::HangUp]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
     assert!(phone.is_over() && !phone.is_lost());
 }
 
@@ -120,7 +123,7 @@ fn replies_are_read_however_they_are_cut() {
         for part in all.as_bytes().chunks(cut) {
             phone.handle_bytes(part, T0);
         }
-        assert_eq!(acts(&mut phone).len(), 1, "{cut}");
+        assert_eq!(connection_ops(&mut phone).len(), 1, "{cut}");
     }
 }
 
@@ -128,7 +131,7 @@ fn replies_are_read_however_they_are_cut() {
 fn a_file_of_nothing_is_stored_too() {
     let mut phone = transferring(client(), store(b""));
     say(&mut phone, "150 Go\r\n");
-    assert_eq!(acts(&mut phone), [Act::EndData]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::EndData]);
     say(&mut phone, "226 Kept\r\n");
     assert_eq!(ending(&mut phone), Some((Ending::Done, true)));
 }
@@ -145,7 +148,7 @@ fn a_server_that_comes_to_the_phone_is_told_where() {
         log_in(&mut phone);
         talk(&mut phone, &[("200 Binary", "CWD sets")]);
         assert_eq!(say(&mut phone, "250 There\r\n"), "");
-        assert_eq!(acts(&mut phone), [Act::Listen]);
+        assert_eq!(connection_ops(&mut phone), [ConnectionOp::Listen]);
         phone.handle_listening(place.parse().unwrap());
         assert_eq!(line(&mut phone), format!("{words}\r\n"));
         talk(&mut phone, &[("200 Port", "RETR 4620data.txt")]);
@@ -154,7 +157,7 @@ fn a_server_that_comes_to_the_phone_is_told_where() {
         phone.handle_data_ended(Loss::Closed, T0);
         talk(&mut phone, &[("150 Go\r\n226 Sent", "QUIT")]);
         assert_eq!(ending(&mut phone), Some((Ending::Done, true)));
-        assert_eq!(acts(&mut phone), [Act::DropData]);
+        assert_eq!(connection_ops(&mut phone), [ConnectionOp::DropData]);
     }
 }
 
@@ -166,9 +169,9 @@ fn with_epsv_the_server_is_where_it_was_and_a_place_that_is_none_is_a_fault() {
         log_in(&mut phone);
         say(&mut phone, "200 Binary\r\n");
         say(&mut phone, reply);
-        (acts(&mut phone).first().copied(), ending(&mut phone).map(|(ending, _)| ending))
+        (connection_ops(&mut phone).first().copied(), ending(&mut phone).map(|(ending, _)| ending))
     };
-    let there = Act::Dial("[::1]:6446".parse().unwrap());
+    let there = ConnectionOp::Dial("[::1]:6446".parse().unwrap());
     assert_eq!(six("229 Here (|||6446|)\r\n", Meeting::ExtendedPassive), (Some(there), None));
     for (reply, meeting) in [
         ("229 Here (|||0|)\r\n", Meeting::ExtendedPassive),
@@ -178,7 +181,7 @@ fn with_epsv_the_server_is_where_it_was_and_a_place_that_is_none_is_a_fault() {
         ("227 (127,0,0,1,0,0)\r\n", Meeting::Passive),
         ("229 Here (|||6446|)\r\n", Meeting::Passive),
     ] {
-        let fault = (Some(Act::HangUp), Some(Ending::Fault(ServerFault::BadPlace)));
+        let fault = (Some(ConnectionOp::HangUp), Some(Ending::Fault(ServerFault::BadPlace)));
         assert_eq!(six(reply, meeting), fault, "{reply}");
     }
 }
@@ -196,7 +199,7 @@ fn tls_comes_before_the_name_and_protection_before_the_files() {
     let mut phone = start(plan(explicit, vec![store(b"x")]));
     talk(&mut phone, &[("220 Ready", "AUTH TLS")]);
     assert_eq!(say(&mut phone, "234 Begin\r\n331 slipped in\r\n"), "");
-    assert_eq!(acts(&mut phone), [Act::Secure]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::Secure]);
     phone.handle_connected(T0);
     assert_eq!(line(&mut phone), "USER anonymous\r\n", "what came in clear is ignored");
     talk(&mut phone, &secured);
@@ -220,7 +223,7 @@ fn what_is_refused_for_the_moment_is_tried_again_after_a_pause() {
     for reply in ["450 Busy", "425 No connection"] {
         let mut phone = transferring(Client { waits: 1, ..client() }, store(b"x"));
         assert_eq!(say(&mut phone, &format!("{reply}\r\n")), "");
-        assert_eq!(acts(&mut phone), [Act::DropData]);
+        assert_eq!(connection_ops(&mut phone), [ConnectionOp::DropData]);
         let refusal = phone.poll_refusal().unwrap();
         assert_eq!(refusal.text[..], reply.as_bytes()[4..]);
         let at = phone.poll_timeout().unwrap();
@@ -240,19 +243,19 @@ fn what_is_refused_for_the_moment_is_tried_again_after_a_pause() {
 fn after_421_the_phone_comes_back_over_a_new_connection() {
     let mut phone = start(plan(client(), vec![store(b"x")]));
     assert_eq!(say(&mut phone, "421 Too many\r\n"), "");
-    assert_eq!(acts(&mut phone), [Act::HangUp]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
     phone.handle_lost(Loss::Closed, T0);
     assert_eq!(ending(&mut phone), None);
     let at = phone.poll_timeout().unwrap();
     phone.handle_timeout(at);
-    assert_eq!(acts(&mut phone), [Act::Connect]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::Connect]);
     phone.handle_connected(at);
     log_in(&mut phone);
     meet(&mut phone);
 
     let mut phone = transferring(Client { waits: 0, ..client() }, store(b"x"));
     say(&mut phone, "421 Going down\r\n");
-    assert_eq!(acts(&mut phone), [Act::HangUp]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
     assert_eq!(ending(&mut phone), Some((Ending::Refused(Code::CLOSING), false)));
     assert!(phone.is_over());
 }
@@ -264,7 +267,7 @@ fn a_session_that_closes_while_the_phone_waits_is_begun_anew() {
     phone.handle_lost(Loss::Closed, T0);
     assert_eq!(ending(&mut phone), None);
     phone.handle_timeout(phone.poll_timeout().unwrap());
-    assert_eq!(acts(&mut phone), [Act::HangUp, Act::Connect]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp, ConnectionOp::Connect]);
 }
 
 #[test]
@@ -333,7 +336,7 @@ fn a_server_may_not_acknowledge_what_it_does_not_have() {
     let mut phone = transferring(client(), store(b"hello"));
     assert!(phone.handle_data(b"what?", T0).is_none());
     assert_eq!(ending(&mut phone), Some((Ending::Fault(ServerFault::Surplus), false)));
-    assert_eq!(acts(&mut phone), [Act::HangUp]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
 }
 
 #[test]
@@ -368,17 +371,17 @@ fn silence_and_lost_connections_are_counted_apart_and_tried_again() {
     let silent = phone.poll_timeout().unwrap();
     assert_eq!(silent, T0 + Duration::from_secs(5));
     phone.handle_timeout(silent);
-    assert_eq!(acts(&mut phone), [Act::HangUp]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
     let again = phone.poll_timeout().unwrap();
     phone.handle_timeout(again);
-    assert_eq!(acts(&mut phone), [Act::Connect]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::Connect]);
     phone.handle_lost(Loss::Unreachable, again);
     let result = phone.poll_result().unwrap();
     assert_eq!(result.ending, Ending::Lost(Loss::Unreachable));
     let tally = result.tally;
     assert_eq!((tally.timeouts, tally.unreachable, tally.again, tally.connects), (1, 1, 1, 2));
     assert_eq!(result.took, again - T0, "the time of both tries counts");
-    assert_eq!(acts(&mut phone), [Act::HangUp]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
     assert!(phone.is_lost() && phone.is_over());
 }
 
@@ -389,7 +392,7 @@ fn a_phone_that_is_not_let_in_leaves() {
     talk(&mut phone, &[("530 Not you", "QUIT")]);
     assert_eq!(ending(&mut phone), Some((Ending::Refused(Code(530)), false)));
     phone.handle_lost(Loss::Closed, T0);
-    assert_eq!(acts(&mut phone), [Act::HangUp]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
     assert!(phone.is_over() && phone.is_lost());
 }
 
@@ -405,7 +408,7 @@ fn what_is_no_reply_or_no_answer_is_a_fault() {
         let mut phone = start(plan(client(), vec![store(b"x")]));
         phone.handle_bytes(text.as_bytes(), T0);
         assert_eq!(ending(&mut phone), Some((Ending::Fault(fault), false)), "{fault:?}");
-        assert_eq!(acts(&mut phone), [Act::HangUp]);
+        assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
     }
 }
 
@@ -424,7 +427,7 @@ fn a_phone_that_stays_is_logged_in_until_its_time_or_the_servers() {
             assert_eq!(line(&mut phone), "QUIT\r\n");
             say(&mut phone, "221 Bye\r\n");
         }
-        assert_eq!(acts(&mut phone), [Act::HangUp]);
+        assert_eq!(connection_ops(&mut phone), [ConnectionOp::HangUp]);
         assert_eq!((phone.was_ended(), phone.is_over()), (is_ended, true));
         assert!(!phone.is_lost() && phone.poll_result().is_none());
     }
@@ -440,7 +443,7 @@ fn several_files_go_over_one_session_each_with_a_data_connection_of_its_own() {
     phone.handle_data_sent(5, T0);
     talk(&mut phone, &[("226 Kept", "PASV")]);
     assert_eq!(ending(&mut phone), Some((Ending::Done, true)));
-    assert_eq!(acts(&mut phone), [Act::EndData, Act::DropData]);
+    assert_eq!(connection_ops(&mut phone), [ConnectionOp::EndData, ConnectionOp::DropData]);
     dial(&mut phone);
     phone.handle_data(b"hello", T0);
     phone.handle_data_ended(Loss::Closed, T0);

@@ -325,7 +325,7 @@ pub struct FileResult {
 
 /// What a phone asks of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum ConnectionOp {
     /// Open one.
     Connect,
     /// Close the current one.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::tftp::Piece;
 use answer::Answer;
 pub use client::{
-    Act, Action, Client, Ending, FileResult, Loss, Pace, Plan, PlanStep, Presence, Secret,
+    Action, Client, ConnectionOp, Ending, FileResult, Loss, Pace, Plan, PlanStep, Presence, Secret,
     ServerFault, Tally,
 };
 use state::{Link, State};
@@ -257,11 +257,11 @@ impl Phone {
     }
 
     /// Returns what to do with the connection next.
-    pub fn poll_act(&mut self) -> Option<Act> {
+    pub fn poll_connection_op(&mut self) -> Option<ConnectionOp> {
         if std::mem::take(&mut self.wants_close) {
-            return Some(Act::Close);
+            return Some(ConnectionOp::Close);
         }
-        std::mem::take(&mut self.wants_connect).then_some(Act::Connect)
+        std::mem::take(&mut self.wants_connect).then_some(ConnectionOp::Connect)
     }
 
     /// Returns the bytes to send: the rest of a head, and the rest of a body.

@@ -23,7 +23,7 @@ fn phone_of(client: Client, steps: Vec<PlanStep>) -> Phone {
 fn start(plan: Plan) -> Phone {
     let mut phone = Phone::new(Arc::new(plan), T0);
     phone.handle_timeout(T0);
-    assert_eq!(phone.poll_act(), Some(Act::Connect));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Connect));
     phone.handle_connected(T0);
     phone
 }
@@ -73,8 +73,8 @@ fn files_come_one_after_the_other_over_one_connection_however_the_answers_are_cu
             assert!(result.is_good && result.tally.bytes == 5 && result.status == 200);
         }
         assert!(phone.has_booted_or_failed() && !phone.is_lost());
-        assert_eq!(phone.poll_act(), Some(Act::Close));
-        assert!(phone.is_over() && phone.poll_act().is_none());
+        assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Close));
+        assert!(phone.is_over() && phone.poll_connection_op().is_none());
     }
 }
 
@@ -85,7 +85,7 @@ fn an_answer_without_a_length_ends_with_its_connection() {
     assert!(phone.poll_result().is_none());
     phone.handle_lost(Loss::Closed, T0);
     assert!(phone.poll_result().is_some_and(|result| result.is_good));
-    assert_eq!(phone.poll_act(), Some(Act::Connect));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Connect));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_kept_connection_that_was_closed_meanwhile_is_opened_again_and_a_fresh_one_i
     answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 99, T0);
     phone.poll_result();
     phone.handle_lost(Loss::Closed, T0);
-    assert_eq!(phone.poll_act(), Some(Act::Connect));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Connect));
     phone.handle_connected(T0);
     assert!(asked(&mut phone, T0).starts_with("GET /b "));
     phone.handle_lost(Loss::Closed, T0);
@@ -125,14 +125,20 @@ fn connection_close_is_obeyed_on_both_sides() {
         99,
         T0,
     );
-    assert_eq!((phone.poll_act(), phone.poll_act()), (Some(Act::Close), Some(Act::Connect)));
+    assert_eq!(
+        (phone.poll_connection_op(), phone.poll_connection_op()),
+        (Some(ConnectionOp::Close), Some(ConnectionOp::Connect))
+    );
     let mut phone = phone_of(
         Client { closes: true, ..client() },
         vec![PlanStep::fetch("/a"), PlanStep::fetch("/b")],
     );
     assert!(asked(&mut phone, T0).contains("\r\nConnection: close\r\n"));
     answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 99, T0);
-    assert_eq!((phone.poll_act(), phone.poll_act()), (Some(Act::Close), Some(Act::Connect)));
+    assert_eq!(
+        (phone.poll_connection_op(), phone.poll_connection_op()),
+        (Some(ConnectionOp::Close), Some(ConnectionOp::Connect))
+    );
 }
 
 #[test]
@@ -164,7 +170,7 @@ fn a_phone_told_to_come_back_later_does_so_as_often_as_it_is_patient() {
     let at = phone.poll_timeout().unwrap();
     assert_eq!(at, T0 + Duration::from_secs(3));
     phone.handle_timeout(at);
-    assert_eq!(phone.poll_act(), None, "the connection is kept");
+    assert_eq!(phone.poll_connection_op(), None, "the connection is kept");
     assert!(asked(&mut phone, at).starts_with("GET /a "));
     answer(&mut phone, busy, 99, at);
     let result = phone.poll_result().unwrap();
@@ -186,7 +192,7 @@ fn the_header_of_firmware_is_read_and_the_connection_dropped() {
         let read = answer(&mut phone, format!("{text}\r\n\r\n{body}").as_bytes(), 99, T0);
         assert_eq!(read, b"abcd");
         assert!(phone.poll_result().is_some_and(|it| it.is_good && it.ending == Ending::Left));
-        assert_eq!(phone.poll_act(), Some(Act::Close));
+        assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Close));
     }
 }
 
@@ -239,7 +245,7 @@ fn what_is_stored_follows_its_head_and_an_early_refusal_ends_the_connection() {
     phone.handle_sent(20, T0);
     answer(&mut phone, b"HTTP/1.1 413 Large\r\nContent-Length: 0\r\n\r\n", 99, T0);
     assert!(phone.poll_result().is_some_and(|it| it.ending == Ending::Refused(413)));
-    assert_eq!(phone.poll_act(), Some(Act::Close));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Close));
 }
 
 #[test]
@@ -275,10 +281,10 @@ fn silence_and_refused_connections_are_counted_apart_and_tried_again() {
     let silent = phone.poll_timeout().unwrap();
     assert_eq!(silent, T0 + Duration::from_secs(5));
     phone.handle_timeout(silent);
-    assert_eq!(phone.poll_act(), Some(Act::Close));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Close));
     let again = phone.poll_timeout().unwrap();
     phone.handle_timeout(again);
-    assert_eq!(phone.poll_act(), Some(Act::Connect));
+    assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Connect));
     phone.handle_lost(Loss::Unreachable, again);
     let result = phone.poll_result().unwrap();
     assert_eq!(result.ending, Ending::Lost(Loss::Unreachable));
@@ -316,7 +322,7 @@ fn the_end_of_a_connection_that_the_phone_hung_up_on_is_no_loss() {
     answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", 99, T0);
     assert!(phone.poll_result().is_some_and(|result| result.is_good));
     phone.handle_lost(Loss::Closed, T0);
-    assert_eq!((phone.poll_act(), phone.is_lost()), (Some(Act::Connect), false));
+    assert_eq!((phone.poll_connection_op(), phone.is_lost()), (Some(ConnectionOp::Connect), false));
     phone.handle_lost(Loss::Closed, T0);
     assert!(phone.is_lost(), "the next one's end is");
 }
@@ -370,12 +376,12 @@ fn a_phone_that_stays_holds_its_connection_and_closes_it_in_its_time() {
         let mut phone = start(plan.clone());
         asked(&mut phone, T0);
         answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 99, T0);
-        assert!(phone.is_staying() && phone.poll_act().is_none());
+        assert!(phone.is_staying() && phone.poll_connection_op().is_none());
         if is_closed {
             phone.handle_lost(Loss::Closed, T0);
         } else {
             phone.handle_timeout(phone.poll_timeout().unwrap());
-            assert_eq!(phone.poll_act(), Some(Act::Close));
+            assert_eq!(phone.poll_connection_op(), Some(ConnectionOp::Close));
         }
         assert!(phone.is_over() && !phone.is_lost());
     }

@@ -204,7 +204,7 @@ impl Phone {
     pub fn drive(&mut self, network: &mut Network, invariants: &mut Invariants) {
         while !self.is_dead {
             self.note_step(invariants, network.now);
-            let acted = self.act(network);
+            let acted = self.execute(network);
             let sent = self.send(network);
             let read = self.read(network, invariants);
             self.take_result(invariants, network.now);
@@ -215,38 +215,38 @@ impl Phone {
     }
 
     /// Does what the machine wants of its connections.
-    fn act(&mut self, network: &mut Network) -> bool {
+    fn execute(&mut self, network: &mut Network) -> bool {
         match &mut self.machine {
-            Machine::Http(phone) => match phone.poll_act() {
-                Some(http::Act::Connect) => self.control = Some(self.dial(HTTP, network)),
-                Some(http::Act::Close) => self.close_control(network),
+            Machine::Http(phone) => match phone.poll_connection_op() {
+                Some(http::ConnectionOp::Connect) => self.control = Some(self.dial(HTTP, network)),
+                Some(http::ConnectionOp::Close) => self.close_control(network),
                 None => return false,
             },
-            Machine::Ftp(phone) => match phone.poll_act() {
-                Some(ftp::Act::Connect) => self.control = Some(self.dial(FTP, network)),
-                Some(ftp::Act::HangUp) => {
+            Machine::Ftp(phone) => match phone.poll_connection_op() {
+                Some(ftp::ConnectionOp::Connect) => self.control = Some(self.dial(FTP, network)),
+                Some(ftp::ConnectionOp::HangUp) => {
                     self.close_data(network);
                     self.close_control(network);
                 }
-                Some(ftp::Act::Dial(to)) => {
+                Some(ftp::ConnectionOp::Dial(to)) => {
                     let line = self.dial(to, network);
                     self.take_data(line, network);
                 }
-                Some(ftp::Act::Listen) => {
+                Some(ftp::ConnectionOp::Listen) => {
                     let at = self.place();
                     self.listening = Some(at);
                     if let Machine::Ftp(phone) = &mut self.machine {
                         phone.handle_listening(at);
                     }
                 }
-                Some(ftp::Act::EndData) => {
+                Some(ftp::ConnectionOp::EndData) => {
                     if let Some(line) = self.data {
                         network.shut(line, Side::Phone);
                     }
                 }
-                Some(ftp::Act::DropData) => self.close_data(network),
+                Some(ftp::ConnectionOp::DropData) => self.close_data(network),
                 // Phones of these worlds speak no TLS.
-                Some(ftp::Act::Secure) => {}
+                Some(ftp::ConnectionOp::Secure) => {}
                 None => return false,
             },
         }

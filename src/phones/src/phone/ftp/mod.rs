@@ -18,7 +18,7 @@ pub use client::{
     Action, Client, ConnectionOp, Ending, FileResult, Loss, Meeting, Plan, PlanStep, Presence,
     Refusal, Security, ServerFault, Tally,
 };
-use state::{Asked, Line, State, Transfer};
+use state::{AwaitedReply, Line, State, Transfer};
 use wire::ftp::address::{write_eprt, write_port};
 use wire::ftp::reply::parse;
 use wire::time::Instant;
@@ -121,9 +121,9 @@ impl Phone {
     pub fn handle_connected(&mut self, now: Instant) {
         self.heard_at = now;
         match self.state {
-            State::Connecting => self.state = State::Asked(Asked::Greeting),
+            State::Connecting => self.state = State::Awaiting(AwaitedReply::Greeting),
             State::Securing => self.log_in(),
-            State::Waiting(_) | State::Asked(_) | State::Staying(_) | State::Over => {}
+            State::Waiting(_) | State::Awaiting(_) | State::Staying(_) | State::Over => {}
         }
         self.check();
     }
@@ -171,14 +171,14 @@ impl Phone {
         self.count(loss);
         self.hang_up();
         match self.state {
-            State::Asked(Asked::Quit) => self.state = State::Over,
+            State::Awaiting(AwaitedReply::Quit) => self.state = State::Over,
             State::Staying(_) => {
                 self.was_ended = true;
                 self.state = State::Over;
             }
             // It will be opened again in time.
             State::Waiting(_) | State::Over => {}
-            State::Connecting | State::Securing | State::Asked(_) => {
+            State::Connecting | State::Securing | State::Awaiting(_) => {
                 self.fail(Ending::Lost(loss), now);
             }
         }
@@ -187,7 +187,7 @@ impl Phone {
 
     /// After [`ConnectionOp::Listen`]: the address to which the server may connect.
     pub fn handle_listening(&mut self, place: SocketAddr) {
-        if !matches!(self.state, State::Asked(Asked::Place)) {
+        if !matches!(self.state, State::Awaiting(AwaitedReply::Place)) {
             return;
         }
         let mut words = Vec::new();
@@ -208,7 +208,7 @@ impl Phone {
     pub fn handle_data_opened(&mut self, now: Instant) {
         self.heard_at = now;
         self.transfer.is_open = true;
-        if matches!(self.state, State::Asked(Asked::Data)) {
+        if matches!(self.state, State::Awaiting(AwaitedReply::Data)) {
             self.ask_transfer();
         }
         self.end_if_sent();
@@ -218,7 +218,7 @@ impl Phone {
     /// Bytes came over the data connection. Returns them with their position in the file.
     pub fn handle_data<'d>(&mut self, bytes: &'d [u8], now: Instant) -> Option<Piece<'d>> {
         self.heard_at = now;
-        if !matches!(self.state, State::Asked(Asked::Transfer)) || bytes.is_empty() {
+        if !matches!(self.state, State::Awaiting(AwaitedReply::Transfer)) || bytes.is_empty() {
             return None;
         }
         let offset = self.transfer.moved;
@@ -253,17 +253,17 @@ impl Phone {
     pub fn handle_data_ended(&mut self, loss: Loss, now: Instant) {
         self.heard_at = now;
         match self.state {
-            State::Asked(Asked::Data) => {
+            State::Awaiting(AwaitedReply::Data) => {
                 self.count(loss);
                 self.fail(Ending::DataLost(loss), now);
             }
-            State::Asked(Asked::Transfer) if self.transfer.ended.is_none() => {
+            State::Awaiting(AwaitedReply::Transfer) if self.transfer.ended.is_none() => {
                 self.count(loss);
                 self.transfer.ended = Some(loss);
                 self.complete(now);
             }
             State::Waiting(_) | State::Connecting | State::Securing => {}
-            State::Asked(_) | State::Staying(_) | State::Over => {}
+            State::Awaiting(_) | State::Staying(_) | State::Over => {}
         }
         self.check();
     }
@@ -280,17 +280,17 @@ impl Phone {
                 }
                 self.go_on(now);
             }
-            State::Asked(Asked::Quit) if is_silent => {
+            State::Awaiting(AwaitedReply::Quit) if is_silent => {
                 self.tally.timeouts += 1;
                 self.end();
             }
-            State::Connecting | State::Securing | State::Asked(_) if is_silent => {
+            State::Connecting | State::Securing | State::Awaiting(_) if is_silent => {
                 self.tally.timeouts += 1;
                 self.fail(Ending::TimedOut, now);
             }
             State::Staying(until) if until <= now => self.quit(now),
             State::Waiting(_) | State::Connecting | State::Securing => {}
-            State::Asked(_) | State::Staying(_) | State::Over => {}
+            State::Awaiting(_) | State::Staying(_) | State::Over => {}
         }
         self.check();
     }
@@ -300,7 +300,7 @@ impl Phone {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Waiting(at) | State::Staying(at) => Some(at),
-            State::Connecting | State::Securing | State::Asked(_) => {
+            State::Connecting | State::Securing | State::Awaiting(_) => {
                 Some(self.heard_at + self.plan.client.timer)
             }
             State::Over => None,
@@ -316,7 +316,7 @@ impl Phone {
     #[must_use]
     pub fn poll_transmit(&self) -> &[u8] {
         match self.state {
-            State::Asked(_) => self.line.rest(),
+            State::Awaiting(_) => self.line.rest(),
             State::Waiting(_) | State::Connecting | State::Securing => &[],
             State::Staying(_) | State::Over => &[],
         }
@@ -326,7 +326,7 @@ impl Phone {
     #[must_use]
     pub fn poll_data_transmit(&self) -> &[u8] {
         let may = self.transfer.is_begun && self.transfer.ended.is_none();
-        if !may || !matches!(self.state, State::Asked(Asked::Transfer)) {
+        if !may || !matches!(self.state, State::Awaiting(AwaitedReply::Transfer)) {
             return &[];
         }
         self.stored().and_then(|all| all.get(self.transfer.moved as usize..)).unwrap_or_default()
@@ -346,7 +346,7 @@ impl Phone {
     /// Checks what must hold after every method that changes the phone.
     fn check(&self) {
         debug_assert!(self.heard.len() <= REPLY_BYTES_MAX);
-        debug_assert!(!matches!(self.state, State::Asked(_)) || self.link);
+        debug_assert!(!matches!(self.state, State::Awaiting(_)) || self.link);
         debug_assert!(!matches!(self.state, State::Over) || !self.link);
         debug_assert!(!self.is_logged_in || self.link);
         let stored = self.stored().map_or(u64::MAX, |content| content.len() as u64);

@@ -13,7 +13,7 @@ pub(super) enum State {
     /// Its control connection is being secured after `AUTH TLS`.
     Securing,
     /// It waits for a reply, or for the data connection.
-    Asked(Asked),
+    Awaiting(AwaitedReply),
     /// It is done and stays logged in until this moment.
     Staying(Instant),
     /// It is done.
@@ -22,7 +22,7 @@ pub(super) enum State {
 
 /// The command whose reply is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum AwaitedReply {
     /// The connection itself.
     Greeting,
     /// `AUTH TLS`.

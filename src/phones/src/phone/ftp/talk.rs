@@ -11,7 +11,7 @@ use super::client::{
     Action, ConnectionOp, Ending, FileResult, Loss, Meeting, PlanStep, Presence, Refusal, Security,
     ServerFault,
 };
-use super::state::{Asked, State, Transfer};
+use super::state::{AwaitedReply, State, Transfer};
 use wire::ftp::address::{read_epsv, read_pasv};
 use wire::ftp::reply::{Code, Reply};
 use wire::time::Instant;
@@ -48,9 +48,9 @@ impl Phone {
             self.refusal = Some(Refusal { code, text: text.into() });
         }
         match self.state {
-            State::Asked(Asked::Quit) => self.end(),
-            State::Asked(asked) if code.is_negative() => self.refused(asked, code, now),
-            State::Asked(asked) => self.answered(asked, reply, now),
+            State::Awaiting(AwaitedReply::Quit) => self.end(),
+            State::Awaiting(awaited) if code.is_negative() => self.refused(awaited, code, now),
+            State::Awaiting(awaited) => self.answered(awaited, reply, now),
             State::Staying(_) if code == Code::CLOSING => {
                 self.was_ended = true;
                 self.end();
@@ -62,9 +62,9 @@ impl Phone {
     }
 
     /// The server refused a command, for the moment (4xx) or for good.
-    fn refused(&mut self, asked: Asked, code: Code, now: Instant) {
+    fn refused(&mut self, awaited: AwaitedReply, code: Code, now: Instant) {
         let must_not = self.current().is_some_and(|step| step.presence == Presence::MustNot);
-        let is_right = must_not && asked == Asked::Transfer && code != Code::CLOSING;
+        let is_right = must_not && awaited == AwaitedReply::Transfer && code != Code::CLOSING;
         self.drop_data();
         if code == Code::CLOSING {
             self.hang_up();
@@ -81,44 +81,52 @@ impl Phone {
     }
 
     /// The server accepted a command: does what comes next.
-    fn answered(&mut self, asked: Asked, reply: Reply<'_>, now: Instant) {
+    fn answered(&mut self, awaited: AwaitedReply, reply: Reply<'_>, now: Instant) {
         let code = reply.code;
         let is_good = (200..300).contains(&code.0);
-        match (asked, code) {
+        match (awaited, code) {
             // 120: ready in some minutes.
-            (Asked::Greeting, code) if code.is_preliminary() => {}
-            (Asked::Transfer, code) if code.is_preliminary() => {
+            (AwaitedReply::Greeting, code) if code.is_preliminary() => {}
+            (AwaitedReply::Transfer, code) if code.is_preliminary() => {
                 self.transfer.is_begun = true;
                 self.end_if_sent();
             }
-            (Asked::Greeting, _) if is_good => match self.plan.client.security {
-                Security::Explicit => self.ask(Asked::Auth, b"AUTH", b"TLS"),
+            (AwaitedReply::Greeting, _) if is_good => match self.plan.client.security {
+                Security::Explicit => self.send_command(AwaitedReply::Auth, b"AUTH", b"TLS"),
                 Security::Clear | Security::Implicit => self.log_in(),
             },
-            (Asked::Auth, Code::TLS_BEGINS) => {
+            (AwaitedReply::Auth, Code::TLS_BEGINS) => {
                 self.state = State::Securing;
                 self.connection_ops.push_back(ConnectionOp::Secure);
             }
-            (Asked::User, Code::PASSWORD_NEEDED) => {
+            (AwaitedReply::User, Code::PASSWORD_NEEDED) => {
                 let plan = Arc::clone(&self.plan);
-                self.ask(Asked::Password, b"PASS", plan.password.as_bytes());
+                self.send_command(AwaitedReply::Password, b"PASS", plan.password.as_bytes());
             }
-            (Asked::User | Asked::Password, _) if is_good => match self.plan.client.security {
-                Security::Clear => self.ask(Asked::Type, b"TYPE", b"I"),
-                Security::Explicit | Security::Implicit => self.ask(Asked::Size, b"PBSZ", b"0"),
-            },
-            (Asked::Size, _) if is_good => self.ask(Asked::Protection, b"PROT", b"P"),
-            (Asked::Protection, _) if is_good => self.ask(Asked::Type, b"TYPE", b"I"),
-            (Asked::Type, _) if is_good && !self.plan.client.directory.is_empty() => {
+            (AwaitedReply::User | AwaitedReply::Password, _) if is_good => {
+                match self.plan.client.security {
+                    Security::Clear => self.send_command(AwaitedReply::Type, b"TYPE", b"I"),
+                    Security::Explicit | Security::Implicit => {
+                        self.send_command(AwaitedReply::Size, b"PBSZ", b"0")
+                    }
+                }
+            }
+            (AwaitedReply::Size, _) if is_good => {
+                self.send_command(AwaitedReply::Protection, b"PROT", b"P")
+            }
+            (AwaitedReply::Protection, _) if is_good => {
+                self.send_command(AwaitedReply::Type, b"TYPE", b"I")
+            }
+            (AwaitedReply::Type, _) if is_good && !self.plan.client.directory.is_empty() => {
                 let plan = Arc::clone(&self.plan);
-                self.ask(Asked::Directory, b"CWD", &plan.client.directory);
+                self.send_command(AwaitedReply::Directory, b"CWD", &plan.client.directory);
             }
-            (Asked::Type | Asked::Directory, _) if is_good => {
+            (AwaitedReply::Type | AwaitedReply::Directory, _) if is_good => {
                 self.is_logged_in = true;
                 self.go_on(now);
             }
-            (Asked::Place, _) if is_good => self.meet(reply, now),
-            (Asked::Transfer, _) if is_good => {
+            (AwaitedReply::Place, _) if is_good => self.meet(reply, now),
+            (AwaitedReply::Transfer, _) if is_good => {
                 self.transfer.is_acknowledged = true;
                 self.complete(now);
             }
@@ -126,14 +134,14 @@ impl Phone {
         }
     }
 
-    fn ask(&mut self, asked: Asked, verb: &[u8], argument: &[u8]) {
+    fn send_command(&mut self, awaited: AwaitedReply, verb: &[u8], argument: &[u8]) {
         self.line.set(verb, argument);
-        self.state = State::Asked(asked);
+        self.state = State::Awaiting(awaited);
     }
 
     pub(super) fn log_in(&mut self) {
         let plan = Arc::clone(&self.plan);
-        self.ask(Asked::User, b"USER", plan.user.as_bytes());
+        self.send_command(AwaitedReply::User, b"USER", plan.user.as_bytes());
     }
 
     /// Does what comes next: opens the control connection, begins a file, stays, or leaves.
@@ -148,14 +156,14 @@ impl Phone {
             self.heard_at = now;
             self.drop_data();
             match self.plan.client.meeting {
-                Meeting::Passive => self.ask(Asked::Place, b"PASV", b""),
-                Meeting::ExtendedPassive => self.ask(Asked::Place, b"EPSV", b""),
+                Meeting::Passive => self.send_command(AwaitedReply::Place, b"PASV", b""),
+                Meeting::ExtendedPassive => self.send_command(AwaitedReply::Place, b"EPSV", b""),
                 Meeting::Active | Meeting::ExtendedActive => {
                     self.tally.data_connects += 1;
                     self.transfer.is_wanted = true;
                     self.connection_ops.push_back(ConnectionOp::Listen);
                     self.line.clear();
-                    self.state = State::Asked(Asked::Place);
+                    self.state = State::Awaiting(AwaitedReply::Place);
                 }
             }
         } else if !self.plan.stays.is_zero() {
@@ -183,7 +191,7 @@ impl Phone {
         self.transfer.is_wanted = true;
         self.connection_ops.push_back(ConnectionOp::Dial(place));
         self.line.clear();
-        self.state = State::Asked(Asked::Data);
+        self.state = State::Awaiting(AwaitedReply::Data);
     }
 
     pub(super) fn ask_transfer(&mut self) {
@@ -193,7 +201,7 @@ impl Phone {
             Action::Fetch(_) => b"RETR",
             Action::Store(_) => b"STOR",
         };
-        self.ask(Asked::Transfer, verb, &step.name);
+        self.send_command(AwaitedReply::Transfer, verb, &step.name);
     }
 
     /// Closes the data connection once all bytes to store have been handed over.
@@ -270,7 +278,7 @@ impl Phone {
 
     pub(super) fn quit(&mut self, now: Instant) {
         self.heard_at = now;
-        self.ask(Asked::Quit, b"QUIT", b"");
+        self.send_command(AwaitedReply::Quit, b"QUIT", b"");
     }
 
     pub(super) fn end(&mut self) {

@@ -4,19 +4,19 @@
 //! Takes bytes, losses and time; is polled for connections, bytes and deadlines. Never opens a
 //! socket, never keeps what it reads: [`Phone::handle_bytes`] returns each piece to its caller.
 
-mod answer;
 mod client;
 mod request;
+mod response;
 mod state;
 
 use std::sync::Arc;
 
 use super::tftp::Piece;
-use answer::Answer;
 pub use client::{
     Action, Client, ConnectionOp, Ending, FileResult, Loss, Pace, Plan, PlanStep, Presence, Secret,
     ServerFault, Tally,
 };
+use response::Response;
 use state::{Link, State};
 use wire::time::{Duration, Instant};
 
@@ -196,7 +196,7 @@ impl Phone {
                 self.tally.reopened += 1;
                 self.ask(now);
             }
-            State::Reading(answer) if answer.ends_with_connection() && loss == Loss::Closed => {
+            State::Reading(response) if response.ends_with_connection() && loss == Loss::Closed => {
                 self.complete(now);
             }
             State::Asking | State::Reading(_) => self.fail(Ending::Lost(loss), now),
@@ -321,13 +321,13 @@ impl Phone {
     fn read_head(&mut self, bytes: &[u8], now: Instant) -> usize {
         let before = self.head.len();
         let read = if before == 0 {
-            Answer::read(bytes)
+            Response::read(bytes)
         } else {
             let room = HEAD_BYTES_MAX.saturating_sub(before).min(bytes.len());
             self.head.extend_from_slice(&bytes[..room]);
-            Answer::read(&self.head)
+            Response::read(&self.head)
         };
-        let (mut answer, used) = match read {
+        let (mut response, used) = match read {
             Ok(Some(whole)) => whole,
             Ok(None) => {
                 if before == 0 {
@@ -344,18 +344,18 @@ impl Phone {
             }
         };
         self.head.clear();
-        if answer.is_interim() {
+        if response.is_interim() {
             return used - before;
         }
         self.link = Link::Used;
-        self.status = answer.status;
-        if let Some(tag) = answer.tag.take() {
+        self.status = response.status;
+        if let Some(tag) = response.tag.take() {
             self.tags.retain(|(step, _)| *step != self.step);
             self.tags.push((self.step, tag));
         }
-        let is_whole = answer.is_whole();
-        let is_wrong = self.current().is_some_and(|step| answer.is_wrong_part(&step.action));
-        self.state = State::Reading(answer);
+        let is_whole = response.is_whole();
+        let is_wrong = self.current().is_some_and(|step| response.is_wrong_part(&step.action));
+        self.state = State::Reading(response);
         if is_wrong {
             self.fail(Ending::Fault(ServerFault::WrongRange), now);
         } else if is_whole && bytes.len() > used - before {
@@ -369,25 +369,25 @@ impl Phone {
 
     /// Takes bytes of a response's body. Returns how many, and the bytes of the file in them.
     fn read_body<'d>(&mut self, bytes: &'d [u8], now: Instant) -> (usize, Option<Piece<'d>>) {
-        let State::Reading(answer) = &mut self.state else { return (bytes.len(), None) };
-        let (used, mut body) = match answer.take(bytes) {
+        let State::Reading(response) = &mut self.state else { return (bytes.len(), None) };
+        let (used, mut body) = match response.take(bytes) {
             Ok(taken) => taken,
             Err(fault) => {
                 self.fail(Ending::Fault(fault), now);
                 return (bytes.len(), None);
             }
         };
-        if !matches!(answer.status, 200 | 206) {
+        if !matches!(response.status, 200 | 206) {
             body = &[];
         }
-        let (offset, is_whole) = (answer.taken, answer.is_whole());
+        let (offset, is_whole) = (response.taken, response.is_whole());
         let wanted = self.plan.steps.get(self.step).and_then(|step| step.action.header_bytes());
         if let Some(wanted) = wanted {
             let room = wanted.saturating_sub(offset).min(body.len() as u64) as usize;
             body = &body[..room];
         }
-        answer.taken += body.len() as u64;
-        let has_enough = wanted.is_some_and(|wanted| answer.taken >= wanted);
+        response.taken += body.len() as u64;
+        let has_enough = wanted.is_some_and(|wanted| response.taken >= wanted);
         self.tally.bytes += body.len() as u64;
         let piece = (!body.is_empty()).then_some(Piece { offset, bytes: body });
         if has_enough {
@@ -407,8 +407,8 @@ impl Phone {
     /// A response is complete.
     fn complete(&mut self, now: Instant) {
         self.tally.answers += 1;
-        let State::Reading(answer) = &self.state else { return };
-        let (status, is_kept, after) = (answer.status, answer.is_kept, answer.retry_after);
+        let State::Reading(response) = &self.state else { return };
+        let (status, is_kept, after) = (response.status, response.is_kept, response.retry_after);
         let is_early = self.sent < self.request.len() + self.body().len();
         if self.plan.client.closes || !is_kept || is_early {
             self.hang_up();

@@ -1,6 +1,6 @@
 //! What a phone is doing, and the state of its connection.
 
-use super::answer::Answer;
+use super::response::Response;
 use wire::time::Instant;
 
 /// What a phone is doing.
@@ -13,7 +13,7 @@ pub(super) enum State {
     /// Its request is being sent, or the head of the response is incomplete.
     Asking,
     /// The body of a response is coming.
-    Reading(Answer),
+    Reading(Response),
     /// It is done and keeps its connection open until this moment.
     Staying(Instant),
     /// It is done.

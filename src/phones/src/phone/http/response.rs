@@ -22,7 +22,7 @@ enum Body {
 
 /// A response whose head has come.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     /// Whether the connection stays open after it.
     pub(super) is_kept: bool,
@@ -37,9 +37,9 @@ pub(super) struct Answer {
     body: Body,
 }
 
-impl Answer {
+impl Response {
     /// Reads a head and its length. Returns `None` if it is incomplete.
-    pub(super) fn read(bytes: &[u8]) -> Result<Option<(Answer, usize)>, ServerFault> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Option<(Response, usize)>, ServerFault> {
         let Some((head, used)) = parse_response(bytes).map_err(|_| ServerFault::BadHead)? else {
             return Ok(None);
         };
@@ -51,7 +51,7 @@ impl Answer {
             (_, false, Some(length)) => Body::Length(length),
             (_, false, None) => Body::UntilClose,
         };
-        let answer = Answer {
+        let response = Response {
             status,
             is_kept: head.keep_alive && !matches!(body, Body::UntilClose),
             retry_after: head.retry_after.and_then(seconds),
@@ -60,7 +60,7 @@ impl Answer {
             taken: 0,
             body,
         };
-        Ok(Some((answer, used)))
+        Ok(Some((response, used)))
     }
 
     /// Returns whether another response follows this one.

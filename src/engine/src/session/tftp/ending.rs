@@ -7,7 +7,7 @@ use crate::metrics::Counters;
 use crate::protocol::Protocol;
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::send_queues::Reply;
-use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId, ticket};
+use crate::session::tftp::transfer::{File, PortId, Transfer, TransferId, TransferState, ticket};
 use crate::session::{
     Abort, Failure, Outcome, Record, Refusal, Subject, TurnContext, Verb, WORDS_BYTES_MAX, clip,
 };
@@ -44,7 +44,7 @@ impl Engine {
         };
         let Some(id) = id else { return self.handle_late_error(code, words, datagram, turn) };
         let Some(transfer) = self.transfers.open_mut(id).filter(is_here) else { return };
-        if let (State::Receiving(receiving), File::Write(target)) =
+        if let (TransferState::Receiving(receiving), File::Write(target)) =
             (&transfer.state, &mut transfer.file)
             && receiving.is_whole()
             && !target.cancel.cancel()
@@ -55,15 +55,15 @@ impl Engine {
         }
         let (is_opening, asked_size) = match &transfer.state {
             // Nothing was sent that an ERROR could answer, so it is forged or late.
-            State::Waiting | State::Opening => return,
-            State::Sending(sending, _) if !sending.has_sent() => return,
-            State::Sending(sending, _) => {
+            TransferState::Waiting | TransferState::Opening => return,
+            TransferState::Sending(sending, _) if !sending.has_sent() => return,
+            TransferState::Sending(sending, _) => {
                 (sending.is_opening(), transfer.requested.options.tsize.is_some())
             }
-            State::Receiving(receiving) if receiving.unproven_sends() == 0 => return,
+            TransferState::Receiving(receiving) if receiving.unproven_sends() == 0 => return,
             // All that was sent is stored, and the log has it.
-            State::Receiving(receiving) if receiving.is_stored() => return,
-            State::Receiving(receiving) => (!receiving.is_proven(), false),
+            TransferState::Receiving(receiving) if receiving.is_stored() => return,
+            TransferState::Receiving(receiving) => (!receiving.is_proven(), false),
         };
         let is_probe = code == ErrorCode::OPTIONS
             || (asked_size && code == ErrorCode::UNDEFINED && probes::is_probe_text(text));
@@ -155,7 +155,7 @@ impl Engine {
         turn: &mut TurnContext<'_>,
     ) {
         let Some(transfer) = self.transfers.open(id) else { return };
-        let State::Receiving(receiving) = &transfer.state else { return };
+        let TransferState::Receiving(receiving) = &transfer.state else { return };
         let text = format!("{} bytes came, tsize was {announced}", receiving.bytes_taken());
         let outcome = Outcome::Refused(Refusal::SizeDiffers);
         self.end_with_error(id, outcome, ErrorCode::ILLEGAL, &text, turn);
@@ -215,10 +215,10 @@ impl Engine {
     ) -> Option<Transfer> {
         let transfer = self.forget(id, turn)?;
         let (began, told) = match &transfer.state {
-            State::Waiting => (false, false),
-            State::Opening | State::Sending(..) => (true, false),
+            TransferState::Waiting => (false, false),
+            TransferState::Opening | TransferState::Sending(..) => (true, false),
             // A stored upload has its record already, and its slot is free.
-            State::Receiving(receiving) => (!receiving.is_stored(), receiving.is_stored()),
+            TransferState::Receiving(receiving) => (!receiving.is_stored(), receiving.is_stored()),
         };
         if began {
             turn.admission.slots.end(transfer.peer.ip(), turn.now);
@@ -251,12 +251,12 @@ impl Engine {
             self.half_open.count -= 1;
         }
         match &transfer.state {
-            State::Waiting => turn.admission.slots.cancel(ticket(id)),
-            State::Opening => {}
-            State::Sending(sending, _) => {
+            TransferState::Waiting => turn.admission.slots.cancel(ticket(id)),
+            TransferState::Opening => {}
+            TransferState::Sending(sending, _) => {
                 self.memory.note(transfer.peer.ip(), sending.rto().round_trip());
             }
-            State::Receiving(receiving) => {
+            TransferState::Receiving(receiving) => {
                 self.upload_bytes_held -= receiving.bytes_held();
                 self.memory.note(transfer.peer.ip(), receiving.rto().round_trip());
             }
@@ -274,7 +274,8 @@ impl Engine {
 
 /// Returns whether a phone has read only the beginning of a file, as it does to compare versions.
 fn is_header_read(transfer: &Transfer) -> bool {
-    let (State::Sending(sending, blob), File::Read(entry)) = (&transfer.state, &transfer.file)
+    let (TransferState::Sending(sending, blob), File::Read(entry)) =
+        (&transfer.state, &transfer.file)
     else {
         return false;
     };
@@ -285,14 +286,14 @@ fn is_header_read(transfer: &Transfer) -> bool {
 pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Record {
     let announced = transfer.requested.options.tsize.filter(|bytes| *bytes > 0);
     let (bytes, of_bytes, blocks_resent, trip) = match &transfer.state {
-        State::Waiting | State::Opening => (0, None, 0, None),
-        State::Sending(sending, blob) => (
+        TransferState::Waiting | TransferState::Opening => (0, None, 0, None),
+        TransferState::Sending(sending, blob) => (
             sending.bytes_acked(blob.bytes()),
             Some(blob.bytes()),
             sending.blocks_resent(),
             sending.rto().round_trip().smoothed(),
         ),
-        State::Receiving(receiving) => {
+        TransferState::Receiving(receiving) => {
             (receiving.bytes_taken(), announced, 0, receiving.rto().round_trip().smoothed())
         }
     };

@@ -15,7 +15,7 @@ use crate::session::tftp::rto::SubnetMemory;
 use crate::session::tftp::send::{self, Acked};
 use crate::session::tftp::send_queues::SendQueues;
 use crate::session::tftp::temp_files::TempFiles;
-use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, Transfers};
+use crate::session::tftp::transfer::{PortId, Transfer, TransferId, TransferState, Transfers};
 use crate::session::timer::Timers;
 use crate::session::{Failure, Outcome, Record, Refusal, TurnContext};
 use crate::ticket::Ticket;
@@ -143,7 +143,7 @@ impl Engine {
     fn handle_ack(&mut self, block: Block, datagram: Datagram<'_>, turn: &mut TurnContext<'_>) {
         let Some(id) = self.find(datagram, turn) else { return };
         let Some(transfer) = self.transfers.open_mut(id) else { return };
-        let State::Sending(sending, blob) = &mut transfer.state else {
+        let TransferState::Sending(sending, blob) = &mut transfer.state else {
             turn.counters.tftp_stale_acks.up();
             return;
         };
@@ -201,7 +201,7 @@ impl Engine {
             StoreReply::Verified { ticket, unchanged: true } => {
                 let id = ticket.row;
                 let Some(transfer) = self.transfers.open_mut(id) else { return };
-                let State::Sending(sending, _) = &mut transfer.state else { return };
+                let TransferState::Sending(sending, _) = &mut transfer.state else { return };
                 sending.handle_verified();
                 self.ready(id, turn);
             }
@@ -235,7 +235,7 @@ impl Engine {
             StoreRequest::Verify { ticket, .. } => {
                 let id = ticket.row;
                 let Some(transfer) = self.transfers.open_mut(id) else { return };
-                let State::Sending(sending, _) = &mut transfer.state else { return };
+                let TransferState::Sending(sending, _) = &mut transfer.state else { return };
                 sending.handle_unverified(turn.now);
                 if !transfer.queued {
                     self.arm(id);
@@ -276,15 +276,15 @@ impl Engine {
             }
             transfer.paced_until = transfer.paced_until.filter(|at| *at > turn.now);
             match &mut transfer.state {
-                State::Waiting | State::Opening => {}
-                State::Sending(sending, _) => match sending.handle_timeout(turn.now) {
+                TransferState::Waiting | TransferState::Opening => {}
+                TransferState::Sending(sending, _) => match sending.handle_timeout(turn.now) {
                     None | Some(send::Late::Again) => self.ready(id, turn),
                     Some(send::Late::AllSent) => {
                         self.finish(id, Outcome::DoneUnacknowledged, turn);
                     }
                     Some(send::Late::Silent) => self.give_up(id, turn),
                 },
-                State::Receiving(receiving) => match receiving.handle_timeout(turn.now) {
+                TransferState::Receiving(receiving) => match receiving.handle_timeout(turn.now) {
                     None | Some(receive::Late::Again) => self.ready(id, turn),
                     Some(receive::Late::Silent) => self.finish(id, Outcome::TimedOut, turn),
                     Some(receive::Late::TooSlow) => {
@@ -326,8 +326,8 @@ impl Engine {
     /// upload is stored gets none.
     pub fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         let is_stored = |transfer: &Transfer| match &transfer.state {
-            State::Receiving(receiving) => receiving.is_stored(),
-            State::Waiting | State::Opening | State::Sending(..) => false,
+            TransferState::Receiving(receiving) => receiving.is_stored(),
+            TransferState::Waiting | TransferState::Opening | TransferState::Sending(..) => false,
         };
         let rows = self.transfers.iter().map(|(id, transfer)| (id, is_stored(transfer)));
         for (id, is_stored) in rows.collect::<Vec<(TransferId, bool)>>() {

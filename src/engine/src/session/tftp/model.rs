@@ -17,7 +17,7 @@ use crate::policy::snapshot::{Policy, Snapshot};
 use crate::protocol::Protocol;
 use crate::requests::{StoreReply, StoreRequest};
 use crate::session::snmp::SnmpClient;
-use crate::session::tftp::transfer::{State, Transfer, TransferId, ticket};
+use crate::session::tftp::transfer::{Transfer, TransferId, TransferState, ticket};
 use crate::session::tftp::{Datagram, Engine, Payload, PortId, SendFault, SendQueue};
 use crate::session::{Record, TurnContext};
 use crate::settings::tftp::WrapTo;
@@ -271,7 +271,8 @@ impl World {
         assert_eq!(half_open, self.engine.transfers_half_open());
         let held = transfers.iter().map(|(_, transfer)| bytes_held(transfer)).sum::<u64>();
         assert_eq!(held, self.engine.upload_bytes_held);
-        let waiting = transfers.iter().filter(|(_, row)| matches!(row.state, State::Waiting));
+        let waiting =
+            transfers.iter().filter(|(_, row)| matches!(row.state, TransferState::Waiting));
         assert_eq!(waiting.count(), self.admission.slots.waiting());
         for (id, transfer) in transfers.iter() {
             assert_eq!(transfers.find(transfer.peer), Some(id));
@@ -281,9 +282,9 @@ impl World {
             assert_eq!(queued, transfer.queued, "{}", transfer.peer);
             let is_open = self.store_requests.iter().any(|request| request.ticket() == ticket(id));
             let has_future = match transfer.state {
-                State::Waiting => true,
-                State::Opening => is_open,
-                State::Sending(..) | State::Receiving(_) => {
+                TransferState::Waiting => true,
+                TransferState::Opening => is_open,
+                TransferState::Sending(..) | TransferState::Receiving(_) => {
                     is_open || queued || transfer.deadline.at().is_some()
                 }
             };
@@ -304,7 +305,7 @@ fn store_fault(fault: u8) -> Option<StoreError> {
 }
 
 fn bytes_held(transfer: &Transfer) -> u64 {
-    let State::Receiving(receiving) = &transfer.state else { return 0 };
+    let TransferState::Receiving(receiving) = &transfer.state else { return 0 };
     receiving.bytes_held()
 }
 
@@ -463,7 +464,7 @@ fn unsettle(world: &mut World, value: u8, more: u8) {
             let open: Vec<TransferId> = world.engine.transfers.iter().map(|(id, _)| id).collect();
             let row = usize::from(more).checked_rem(open.len()).and_then(|at| open.get(at));
             let transfer = row.and_then(|id| world.engine.transfers.open(*id));
-            if let Some(State::Sending(_, blob)) = transfer.map(|it| &it.state) {
+            if let Some(TransferState::Sending(_, blob)) = transfer.map(|it| &it.state) {
                 blob.mark_stale();
             }
         }

@@ -13,7 +13,7 @@ use crate::session::tftp::numbers::{BlockIndex, number_of};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::send::{Burst, Sending};
 use crate::session::tftp::send_queues::SendQueue;
-use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, ticket};
+use crate::session::tftp::transfer::{PortId, Transfer, TransferId, TransferState, ticket};
 use crate::session::{Failure, Outcome, Refusal, TurnContext};
 use crate::settings::tftp::WrapTo;
 use wire::tftp::{Block, Control, DATA_HEADER_BYTES, data_header};
@@ -147,8 +147,8 @@ impl Engine {
             return;
         }
         let (bytes, queue) = match &mut transfer.state {
-            State::Waiting | State::Opening => return,
-            State::Sending(sending, blob) => {
+            TransferState::Waiting | TransferState::Opening => return,
+            TransferState::Sending(sending, blob) => {
                 if sending.poll_verify() {
                     let blob = Arc::clone(blob);
                     self.store_requests
@@ -164,7 +164,7 @@ impl Engine {
                 };
                 (bytes, if small { SendQueue::Prompt } else { SendQueue::Bulk })
             }
-            State::Receiving(receiving) => {
+            TransferState::Receiving(receiving) => {
                 (u32::from(receiving.poll_transmit().is_some()), SendQueue::Prompt)
             }
         };
@@ -191,9 +191,9 @@ impl Engine {
     pub(super) fn arm(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let own = match &transfer.state {
-            State::Waiting | State::Opening => None,
-            State::Sending(sending, _) => sending.poll_timeout(),
-            State::Receiving(receiving) => receiving.poll_timeout(),
+            TransferState::Waiting | TransferState::Opening => None,
+            TransferState::Sending(sending, _) => sending.poll_timeout(),
+            TransferState::Receiving(receiving) => receiving.poll_timeout(),
         };
         let at = [own, transfer.paced_until].into_iter().flatten().min();
         transfer.deadline.set(at, id, &mut self.timers);
@@ -243,8 +243,8 @@ impl Engine {
         transfer.queued = false;
         transfer.paid = false;
         match &mut transfer.state {
-            State::Waiting | State::Opening => {}
-            State::Sending(sending, blob) => {
+            TransferState::Waiting | TransferState::Opening => {}
+            TransferState::Sending(sending, blob) => {
                 let Some(burst) = next_burst(sending) else { return };
                 let before = sending.blocks_resent();
                 sending.handle_transmitted(burst, turn.now);
@@ -258,7 +258,7 @@ impl Engine {
                     turn.counters.tftp_sent_bytes.add((count * blksize).min(left));
                 }
             }
-            State::Receiving(receiving) => {
+            TransferState::Receiving(receiving) => {
                 receiving.handle_transmitted(turn.now);
                 if receiving.is_stored() {
                     self.keep_finished(id, turn);
@@ -344,8 +344,8 @@ fn next_burst(sending: &Sending) -> Option<Burst> {
 /// Returns what a transfer would send now.
 fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
     let payload = match &transfer.state {
-        State::Waiting | State::Opening => return None,
-        State::Sending(sending, blob) => match next_burst(sending)? {
+        TransferState::Waiting | TransferState::Opening => return None,
+        TransferState::Sending(sending, blob) => match next_burst(sending)? {
             Burst::OptionAck => {
                 Payload::Control(ControlPacket::OptionAck(sending.terms(), blob.bytes()))
             }
@@ -357,13 +357,15 @@ fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
                 wrap: sending.wrap(),
             }),
         },
-        State::Receiving(receiving) => Payload::Control(match receiving.poll_transmit()? {
-            (block, false) => ControlPacket::Ack(block),
-            (_, true) => {
-                let announced = transfer.requested.options.tsize.unwrap_or_default();
-                ControlPacket::OptionAck(receiving.terms(), announced)
-            }
-        }),
+        TransferState::Receiving(receiving) => {
+            Payload::Control(match receiving.poll_transmit()? {
+                (block, false) => ControlPacket::Ack(block),
+                (_, true) => {
+                    let announced = transfer.requested.options.tsize.unwrap_or_default();
+                    ControlPacket::OptionAck(receiving.terms(), announced)
+                }
+            })
+        }
     };
     Some(Transmit { peer: transfer.peer, from: transfer.from, payload })
 }

@@ -22,7 +22,7 @@ use crate::session::tftp::options::Terms;
 use crate::session::tftp::receive::{self, Receiving};
 use crate::session::tftp::send::{self, Sending};
 use crate::session::tftp::transfer::{
-    Caps, File, RequestOptions, State, Target, Transfer, TransferId, ticket,
+    Caps, File, RequestOptions, Target, Transfer, TransferId, TransferState, ticket,
 };
 use crate::session::timer::Deadline;
 use crate::session::{CredentialFault, Outcome, Record, Refusal, Subject, TurnContext, Verb};
@@ -137,20 +137,20 @@ impl Engine {
         if transfer.request_hash != request_hash {
             return false;
         }
-        if matches!(transfer.state, State::Waiting) {
+        if matches!(transfer.state, TransferState::Waiting) {
             // A client that asks again while it waits keeps its place, with a new deadline.
             self.ask_for_slot(id, turn);
             return true;
         }
         // A repeated request may have crossed an answer that was just sent again.
         let has_just_answered = match &transfer.state {
-            State::Sending(sending, _) => sending.has_just_answered(turn.now, ON_ITS_WAY),
-            State::Waiting | State::Opening | State::Receiving(_) => false,
+            TransferState::Sending(sending, _) => sending.has_just_answered(turn.now, ON_ITS_WAY),
+            TransferState::Waiting | TransferState::Opening | TransferState::Receiving(_) => false,
         };
         if turn.now.since(transfer.began) >= REPEAT && !has_just_answered {
             return false;
         }
-        if let State::Sending(sending, _) = &transfer.state {
+        if let TransferState::Sending(sending, _) = &transfer.state {
             if sending.has_sent_all() {
                 transfer.asked_again_at = Some(turn.now);
             } else if sending.is_silent(turn.now) {
@@ -167,12 +167,13 @@ impl Engine {
         let Some(id) = self.transfers.find(datagram.peer) else { return };
         let Some(transfer) = self.transfers.open(id) else { return };
         let outcome = match &transfer.state {
-            State::Sending(sending, _) if sending.is_proven() && sending.has_sent_all() => {
+            TransferState::Sending(sending, _) if sending.is_proven() && sending.has_sent_all() => {
                 Outcome::DoneUnacknowledged
             }
-            State::Sending(..) | State::Receiving(_) | State::Waiting | State::Opening => {
-                Outcome::Superseded
-            }
+            TransferState::Sending(..)
+            | TransferState::Receiving(_)
+            | TransferState::Waiting
+            | TransferState::Opening => Outcome::Superseded,
         };
         self.finish(id, outcome, turn);
     }
@@ -208,7 +209,7 @@ impl Engine {
             asked_again_at: None,
             requested,
             file,
-            state: State::Waiting,
+            state: TransferState::Waiting,
             deadline: Deadline::default(),
             paced_until: None,
             caps: Caps {
@@ -242,11 +243,11 @@ impl Engine {
     /// The phone has its slot: the file is opened, or the upload may begin.
     pub(super) fn begin(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
-        if !matches!(transfer.state, State::Waiting) {
+        if !matches!(transfer.state, TransferState::Waiting) {
             return;
         }
         turn.admission.slots.begin(transfer.peer.ip());
-        transfer.state = State::Opening;
+        transfer.state = TransferState::Opening;
         self.half_open.count += 1;
         self.half_open.queue.push_back(id);
         self.evict(turn);
@@ -295,7 +296,7 @@ impl Engine {
         turn: &mut TurnContext<'_>,
     ) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
-        if !matches!(transfer.state, State::Opening) {
+        if !matches!(transfer.state, TransferState::Opening) {
             return;
         }
         blob.touch(turn.now);
@@ -313,7 +314,7 @@ impl Engine {
         };
         let has_options = terms.option_ack(blob.bytes()).is_some();
         let sending = Sending::new(terms, has_options, start, turn.now);
-        transfer.state = State::Sending(sending, blob);
+        transfer.state = TransferState::Sending(sending, blob);
         self.ready(id, turn);
     }
 
@@ -347,7 +348,7 @@ impl Engine {
         };
         let has_options = terms.option_ack(0).is_some();
         let receiving = Receiving::new(terms, has_options, start, turn.now);
-        transfer.state = State::Receiving(Box::new(receiving));
+        transfer.state = TransferState::Receiving(Box::new(receiving));
         self.ready(id, turn);
     }
 

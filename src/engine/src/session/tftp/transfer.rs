@@ -112,7 +112,7 @@ pub struct Caps {
 /// The progress of a transfer.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "nearly every row is a read; boxing it would cost")]
-pub enum State {
+pub enum TransferState {
     /// It waits for a session slot.
     Waiting,
     /// It waits for the loader.
@@ -145,7 +145,7 @@ pub struct Transfer {
     /// The file.
     pub file: File,
     /// Its progress.
-    pub state: State,
+    pub state: TransferState,
     /// When it must be checked again.
     pub deadline: Deadline,
     /// Until when pacing keeps it from sending.
@@ -177,10 +177,10 @@ impl Transfer {
     #[must_use]
     pub fn is_half_open(&self) -> bool {
         match &self.state {
-            State::Waiting => false,
-            State::Opening => true,
-            State::Sending(sending, _) => !sending.is_proven(),
-            State::Receiving(receiving) => !receiving.is_proven(),
+            TransferState::Waiting => false,
+            TransferState::Opening => true,
+            TransferState::Sending(sending, _) => !sending.is_proven(),
+            TransferState::Receiving(receiving) => !receiving.is_proven(),
         }
     }
 }

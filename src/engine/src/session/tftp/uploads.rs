@@ -12,7 +12,7 @@ use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::finished::{Content, Finished};
 use crate::session::tftp::receive::{Received, Receiving};
 use crate::session::tftp::send_queues::Reply;
-use crate::session::tftp::transfer::{File, PortId, State, Target, TransferId, ticket};
+use crate::session::tftp::transfer::{File, PortId, Target, TransferId, TransferState, ticket};
 use crate::session::{Failure, Outcome, Record, Refusal, TurnContext};
 use crate::vault::request::Precondition;
 use crate::vault::upload::{OnExists, PartDone, PartOp, Spool, Upload};
@@ -41,7 +41,7 @@ impl Engine {
         }
         let Some(id) = self.find(datagram, turn) else { return };
         let Some(transfer) = self.transfers.open_mut(id) else { return };
-        let State::Receiving(receiving) = &mut transfer.state else {
+        let TransferState::Receiving(receiving) = &mut transfer.state else {
             // DATA to a phone that reads: a confused or forged packet, which must do no harm.
             turn.counters.tftp_unknown_tid.up();
             return;
@@ -76,7 +76,7 @@ impl Engine {
     fn give_part(&mut self, id: TransferId, scarce: bool, turn: &mut TurnContext<'_>) {
         let aside_max = turn.snapshot.policy.tftp.uploads_aside_max;
         let Some(transfer) = self.transfers.open_mut(id) else { return };
-        let (State::Receiving(receiving), File::Write(target)) =
+        let (TransferState::Receiving(receiving), File::Write(target)) =
             (&mut transfer.state, &mut transfer.file)
         else {
             return;
@@ -108,18 +108,18 @@ impl Engine {
         let transfer = self.transfers.open_mut(id);
         let state = transfer.map(|transfer| (&mut transfer.state, &mut transfer.file));
         match (done, state) {
-            (PartDone::Found(false), Some((State::Opening, _))) => self.invite(id, turn),
-            (PartDone::Found(true), Some((State::Opening, _))) => {
+            (PartDone::Found(false), Some((TransferState::Opening, _))) => self.invite(id, turn),
+            (PartDone::Found(true), Some((TransferState::Opening, _))) => {
                 self.fail(id, Failure::Store(StoreError::Exists), turn);
             }
-            (PartDone::Found(is_there), Some((State::Receiving(receiving), _)))
+            (PartDone::Found(is_there), Some((TransferState::Receiving(receiving), _)))
                 if receiving.is_whole() =>
             {
                 self.handle_repeat(id, is_there, turn);
             }
             (
                 PartDone::Written { spool, room },
-                Some((State::Receiving(receiving), File::Write(target))),
+                Some((TransferState::Receiving(receiving), File::Write(target))),
             ) => {
                 let held = receiving.bytes_held();
                 receiving.handle_part_written(room);
@@ -172,7 +172,7 @@ impl Engine {
     /// stored already, whose client does not know, is not stored again if its file still exists.
     fn store(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
-        let (State::Receiving(receiving), File::Write(target)) =
+        let (TransferState::Receiving(receiving), File::Write(target)) =
             (&mut transfer.state, &mut transfer.file)
         else {
             return;
@@ -232,7 +232,7 @@ impl Engine {
     /// The upload is durable.
     pub(super) fn stored(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
-        let State::Receiving(receiving) = &mut transfer.state else { return };
+        let TransferState::Receiving(receiving) = &mut transfer.state else { return };
         self.upload_bytes_held -= receiving.bytes_held();
         receiving.handle_stored();
         turn.admission.slots.end(transfer.peer.ip(), turn.now);
@@ -249,7 +249,8 @@ impl Engine {
     /// The last ACK has left. Only the row that repeats the ACK is kept.
     pub(super) fn keep_finished(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.forget(id, turn) else { return };
-        let (State::Receiving(receiving), File::Write(target)) = (&transfer.state, &transfer.file)
+        let (TransferState::Receiving(receiving), File::Write(target)) =
+            (&transfer.state, &transfer.file)
         else {
             return;
         };

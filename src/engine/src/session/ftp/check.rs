@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::session::ftp::engine::{DataRow, Engine, Row};
 use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::session::{
-    Closing, DataStage, Job, Pending, Session, Stage, State, Transfer, Way,
+    Closing, DataStage, Job, Pending, Session, SessionState, Stage, Transfer, Way,
 };
 use crate::session::stream::ConnectionId;
 
@@ -82,7 +82,7 @@ impl Engine {
             let is_ours = |row: &DataRow| row.control == id && row.closing.is_none();
             debug_assert!(matches!(row, Some(Row::Data(row)) if is_ours(row)), "{data:?}");
         }
-        if let State::Busy(job) = &session.state {
+        if let SessionState::Busy(job) = &session.state {
             debug_assert!(self.waits_for_one(id, session, job), "{session:#?}");
         }
     }

@@ -11,7 +11,7 @@ use crate::session::ftp::command_rate::CommandRate;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{
     Closing, ControlLink, Identity, Input, InputEnd, Job, LogContext, Login, Pending, Replies,
-    Security, Session, Settings, State, User,
+    Security, Session, SessionState, Settings, User,
 };
 use crate::session::stream::{ListenerId, Mark, Next, Outgoing, Payload};
 use crate::session::timer::Deadline;
@@ -54,7 +54,7 @@ impl Session {
             },
             login: Login { user: User::Nobody, identity: Identity::Unknown, failed: 0, since: now },
             settings: Settings::default(),
-            state: State::Idle,
+            state: SessionState::Idle,
             data: None,
             questions: Questions::default(),
             deadline: Deadline::default(),
@@ -75,24 +75,31 @@ impl Session {
     /// Returns what to do with the socket next.
     pub(super) fn next(&mut self) -> Next {
         match self.state {
-            State::Over => Next::Close,
-            State::Stuck => Next::Reset,
+            SessionState::Over => Next::Close,
+            SessionState::Stuck => Next::Reset,
             // Nothing may leave before the handshake is complete.
-            State::Idle | State::Busy(_) | State::Closing if self.is_handshaking() => Next::Read,
-            State::Idle | State::Busy(_) | State::Closing | State::StartingTls
+            SessionState::Idle | SessionState::Busy(_) | SessionState::Closing
+                if self.is_handshaking() =>
+            {
+                Next::Read
+            }
+            SessionState::Idle
+            | SessionState::Busy(_)
+            | SessionState::Closing
+            | SessionState::StartingTls
                 if self.has_reply() =>
             {
                 Next::Write
             }
-            State::Closing => Next::Close,
-            State::StartingTls => {
-                self.state = State::Idle;
+            SessionState::Closing => Next::Close,
+            SessionState::StartingTls => {
+                self.state = SessionState::Idle;
                 self.security.link = ControlLink::Handshaking;
                 self.input.lines.begin_anew();
                 self.input.unread = Vec::new();
                 Next::StartTls
             }
-            State::Idle | State::Busy(_) => {
+            SessionState::Idle | SessionState::Busy(_) => {
                 let is_full = self.input.unread.len() >= UNREAD_BYTES_MAX;
                 let waits =
                     self.input.end == InputEnd::Ended || self.input.rate.until.is_some() || is_full;
@@ -135,7 +142,7 @@ impl Session {
 
     pub(super) fn handle_handshake_failed(&mut self, why: Handshake, cx: &mut Context<'_>) {
         cx.note_lone(self.peer, Refusal::Handshake(why));
-        self.end(State::Over, cx);
+        self.end(SessionState::Over, cx);
     }
 
     pub(super) fn handle_bytes(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
@@ -161,7 +168,7 @@ impl Session {
     /// The connection is lost.
     pub(super) fn handle_broken(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         self.handle_control_lost(outcome, cx);
-        self.end(State::Over, cx);
+        self.end(SessionState::Over, cx);
     }
 
     /// Adds a reply.
@@ -184,14 +191,14 @@ impl Session {
     pub(super) fn leave(&mut self, cx: &mut Context<'_>) {
         self.conclude(Outcome::Aborted(Abort::Disconnected), cx);
         self.drop_data(Closing::Reset, cx);
-        self.state = State::Closing;
+        self.state = SessionState::Closing;
         self.input.unread = Vec::new();
         self.input.queued = CommandQueue::default();
         self.set_deadline(Some(cx.now + CLOSE_MAX), cx);
     }
 
     /// The session ends, and its data connection with it.
-    fn end(&mut self, state: State, cx: &mut Context<'_>) {
+    fn end(&mut self, state: SessionState, cx: &mut Context<'_>) {
         self.drop_data(Closing::Reset, cx);
         self.state = state;
     }
@@ -210,9 +217,9 @@ impl Session {
     pub(super) fn rearm(&mut self, cx: &mut Context<'_>) {
         let limits = &cx.snapshot.policy.ftp.limits;
         let idle = match self.state {
-            State::Idle | State::StartingTls => Some(self.idle_until(limits)),
-            State::Busy(_) => self.transfer().and_then(|transfer| transfer.due),
-            State::Closing | State::Over | State::Stuck => return,
+            SessionState::Idle | SessionState::StartingTls => Some(self.idle_until(limits)),
+            SessionState::Busy(_) => self.transfer().and_then(|transfer| transfer.due),
+            SessionState::Closing | SessionState::Over | SessionState::Stuck => return,
         };
         let stuck = self.replies.stuck_since.map(|since| since + limits.stall_timeout);
         let due = [idle, self.input.rate.until, stuck].into_iter().flatten().min();
@@ -239,14 +246,16 @@ impl Session {
         {
             cx.counters.stream_too_slow.up();
             self.conclude(Outcome::Stalled(Stall::Unread), cx);
-            return self.end(State::Stuck, cx);
+            return self.end(SessionState::Stuck, cx);
         }
         match self.state {
-            State::Closing => self.state = State::Stuck,
-            State::Over | State::Stuck => {}
-            State::Busy(_) if self.transfer().is_some() => self.transfer_due(cx),
-            State::Busy(_) => {}
-            State::Idle | State::StartingTls if cx.now >= self.idle_until(&limits) => {
+            SessionState::Closing => self.state = SessionState::Stuck,
+            SessionState::Over | SessionState::Stuck => {}
+            SessionState::Busy(_) if self.transfer().is_some() => self.transfer_due(cx),
+            SessionState::Busy(_) => {}
+            SessionState::Idle | SessionState::StartingTls
+                if cx.now >= self.idle_until(&limits) =>
+            {
                 cx.counters.stream_idle_closed.up();
                 let text = match self.is_logged_in() {
                     true => "No command came for too long.",
@@ -254,7 +263,7 @@ impl Session {
                 };
                 self.close_with_reply(Code::CLOSING, text, cx);
             }
-            State::Idle | State::StartingTls => {}
+            SessionState::Idle | SessionState::StartingTls => {}
         }
         self.read_on(cx);
         self.rearm(cx);
@@ -268,15 +277,16 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         cx.shared.transfers_open += usize::from(matches!(what, Pending::Transfer(_)));
-        self.state = State::Busy(Box::new(Job { what, told, question: None }));
+        self.state = SessionState::Busy(Box::new(Job { what, told, question: None }));
     }
 
     /// The current command is done: it is logged, and the next one may come.
     pub(super) fn conclude(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
-        if !matches!(self.state, State::Busy(_)) {
+        if !matches!(self.state, SessionState::Busy(_)) {
             return;
         }
-        let State::Busy(mut job) = std::mem::replace(&mut self.state, State::Idle) else {
+        let SessionState::Busy(mut job) = std::mem::replace(&mut self.state, SessionState::Idle)
+        else {
             return;
         };
         self.heard = cx.now;

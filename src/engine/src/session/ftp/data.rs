@@ -9,7 +9,7 @@ use crate::session::ftp::authorize::capital;
 use crate::session::ftp::context::{Context, RowChange};
 use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::session::{
-    Closing, DataConnection, DataStage, Pending, Session, Stage, State, Tls, Way,
+    Closing, DataConnection, DataStage, Pending, Session, SessionState, Stage, Tls, Way,
 };
 use crate::session::stream::{ConnectionId, DialFault, Mark, Next, Outgoing, Payload};
 use crate::session::timer::Deadline;
@@ -143,7 +143,7 @@ impl Session {
         if let Ok(at) = result {
             data.stage = DataStage::Awaited(at.port());
         }
-        let State::Busy(job) = &self.state else { return };
+        let SessionState::Busy(job) = &self.state else { return };
         let Pending::Port { extended } = job.what else { return };
         self.conclude(Outcome::Done, cx);
         match result {
@@ -323,11 +323,15 @@ impl Session {
     /// Returns what to do with the socket of the data connection next.
     pub(super) fn next_of_data(&mut self) -> Next {
         let transfer = match &self.state {
-            State::Busy(job) => match &job.what {
+            SessionState::Busy(job) => match &job.what {
                 Pending::Transfer(transfer) => Some(transfer),
                 Pending::Port { .. } | Pending::Login { .. } | Pending::Operation(_) => None,
             },
-            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+            SessionState::Idle
+            | SessionState::StartingTls
+            | SessionState::Closing
+            | SessionState::Over
+            | SessionState::Stuck => None,
         };
         let Some(data) = &mut self.data else { return Next::Close };
         match (data.closing, data.stage) {

@@ -9,7 +9,7 @@ use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
 use crate::session::ftp::manage::is_chmod;
 use crate::session::ftp::session::{
-    InputEnd, LogContext, Pending, ReplyKind, Session, State, User,
+    InputEnd, LogContext, Pending, ReplyKind, Session, SessionState, User,
 };
 use crate::session::{Refusal, Subject, Verb};
 use wire::ftp::command::{self, BadCommand, Command, Foreign, Type};
@@ -33,9 +33,12 @@ impl Session {
             while self.abort_early(cx) {}
             self.input.rate.until = self.input.rate.until.filter(|until| *until > cx.now);
             let is_busy = match self.state {
-                State::Idle => false,
-                State::Busy(_) => true,
-                State::StartingTls | State::Closing | State::Over | State::Stuck => return,
+                SessionState::Idle => false,
+                SessionState::Busy(_) => true,
+                SessionState::StartingTls
+                | SessionState::Closing
+                | SessionState::Over
+                | SessionState::Stuck => return,
             };
             let has_enough = is_busy && self.input.queued.is_full();
             if has_enough {
@@ -71,7 +74,7 @@ impl Session {
         if is_begun {
             self.input.rate.give_back();
         }
-        if self.input.end == InputEnd::Ended && matches!(self.state, State::Idle) {
+        if self.input.end == InputEnd::Ended && matches!(self.state, SessionState::Idle) {
             self.leave(cx);
         }
     }

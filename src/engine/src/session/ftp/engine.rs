@@ -39,7 +39,7 @@ use crate::protocol::Protocol;
 use crate::requests::{StoreReply, StoreRequest};
 use crate::session::ftp::context::{Context, RowChange, Shared};
 use crate::session::ftp::data::DataCommand;
-use crate::session::ftp::session::{Closing, Session, State};
+use crate::session::ftp::session::{Closing, Session, SessionState};
 use crate::session::snmp::{IdentityError, PhoneIdentity};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
 use crate::session::timer::Deadline;
@@ -126,7 +126,7 @@ impl Engine {
         let ids: Vec<_> = self.rows.ids().collect();
         for id in ids {
             self.with_session(id, turn, |session, cx| {
-                if matches!(session.state, State::Idle) {
+                if matches!(session.state, SessionState::Idle) {
                     session.close_with_reply(Code::CLOSING, STOPS, cx);
                     cx.note_ready();
                 }
@@ -173,7 +173,7 @@ impl Engine {
     pub fn resume(&mut self, turn: &mut TurnContext<'_>) {
         while let Some(id) = self.shared.resumed.pop_front() {
             self.with_session(id, turn, |session, cx| {
-                if cx.shared.stopping && matches!(session.state, State::Idle) {
+                if cx.shared.stopping && matches!(session.state, SessionState::Idle) {
                     session.close_with_reply(Code::CLOSING, STOPS, cx);
                 }
                 session.read_on(cx);

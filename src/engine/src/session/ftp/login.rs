@@ -13,7 +13,7 @@ use crate::protocol::Protocol;
 use crate::requests::StoreRequest;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{
-    Identity, LogContext, Pending, Session, Stage, State, User, VaultOwner,
+    Identity, LogContext, Pending, Session, SessionState, Stage, User, VaultOwner,
 };
 use crate::session::snmp::{IdentityError, IdentityLookup, PhoneIdentity};
 use crate::session::{CredentialFault, Outcome, Refusal, Subject, Verb};
@@ -114,10 +114,10 @@ impl Session {
 
     /// The password was checked.
     pub(super) fn logged_in(&mut self, result: Result<usize, VaultError>, cx: &mut Context<'_>) {
-        let State::Busy(job) = &mut self.state else { return };
+        let SessionState::Busy(job) = &mut self.state else { return };
         let Pending::Login { manages, users } = &mut job.what else { return };
         let (manages, mut users) = (*manages, std::mem::take(users));
-        self.state = State::Idle;
+        self.state = SessionState::Idle;
         self.heard = cx.now;
         cx.shared.resumed.push_back(cx.id);
         let User::Named(name) = std::mem::replace(&mut self.login.user, User::Nobody) else {

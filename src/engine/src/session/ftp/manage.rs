@@ -7,7 +7,7 @@ use crate::files::{FilesError, FilesOp, FilesReply, Form, TreePath, UploadMode};
 use crate::session::ftp::authorize::{capital, subject, to_read};
 use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
-use crate::session::ftp::session::{Goal, LogContext, Pending, ReplyKind, Session, State};
+use crate::session::ftp::session::{Goal, LogContext, Pending, ReplyKind, Session, SessionState};
 use crate::session::{Failure, Outcome, Refusal, Verb};
 use wire::ftp::calendar::{self, Moment};
 use wire::ftp::command::Type;
@@ -199,7 +199,7 @@ impl Session {
         result: Result<FilesReply, FilesError>,
         cx: &mut Context<'_>,
     ) {
-        let State::Busy(job) = &self.state else { return };
+        let SessionState::Busy(job) = &self.state else { return };
         let Pending::Operation(then) = &job.what else { return };
         let then = then.clone();
         match result.and_then(|done| then.fits(done)) {
@@ -222,7 +222,7 @@ impl Session {
 
     /// A phone's file was deleted, or not.
     pub(super) fn handle_deleted(&mut self, result: Result<(), StoreError>, cx: &mut Context<'_>) {
-        let State::Busy(job) = &self.state else { return };
+        let SessionState::Busy(job) = &self.state else { return };
         let Pending::Operation(ReplyKind::Done) = &job.what else { return };
         let (outcome, code, text) = match result {
             Ok(()) => {

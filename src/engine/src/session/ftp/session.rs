@@ -39,7 +39,7 @@ pub(super) struct Session {
     pub(super) security: Security,
     pub(super) login: Login,
     pub(super) settings: Settings,
-    pub(super) state: State,
+    pub(super) state: SessionState,
     pub(super) data: Option<DataConnection>,
     pub(super) questions: Questions,
     pub(super) deadline: Deadline,
@@ -160,7 +160,7 @@ impl Default for Settings {
 
 /// What a session is doing.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum SessionState {
     /// Waits for a command.
     Idle,
     /// Executes a command.
@@ -437,21 +437,29 @@ impl Session {
     /// Returns whether an upload of the client is under way.
     pub(super) fn is_storing(&self) -> bool {
         match &self.state {
-            State::Busy(job) => {
+            SessionState::Busy(job) => {
                 let sends = job.told.as_ref().is_some_and(|told| told.verb == Verb::Send);
                 sends && matches!(job.what, Pending::Transfer(_))
             }
-            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => false,
+            SessionState::Idle
+            | SessionState::StartingTls
+            | SessionState::Closing
+            | SessionState::Over
+            | SessionState::Stuck => false,
         }
     }
 
     pub(super) fn transfer(&self) -> Option<&Transfer> {
         match &self.state {
-            State::Busy(job) => match &job.what {
+            SessionState::Busy(job) => match &job.what {
                 Pending::Transfer(transfer) => Some(transfer),
                 Pending::Port { .. } | Pending::Login { .. } | Pending::Operation(_) => None,
             },
-            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+            SessionState::Idle
+            | SessionState::StartingTls
+            | SessionState::Closing
+            | SessionState::Over
+            | SessionState::Stuck => None,
         }
     }
 
@@ -464,15 +472,23 @@ impl Session {
 
     pub(super) fn job(&self) -> Option<&Job> {
         match &self.state {
-            State::Busy(job) => Some(job),
-            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+            SessionState::Busy(job) => Some(job),
+            SessionState::Idle
+            | SessionState::StartingTls
+            | SessionState::Closing
+            | SessionState::Over
+            | SessionState::Stuck => None,
         }
     }
 
     pub(super) fn job_mut(&mut self) -> Option<&mut Job> {
         match &mut self.state {
-            State::Busy(job) => Some(job),
-            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+            SessionState::Busy(job) => Some(job),
+            SessionState::Idle
+            | SessionState::StartingTls
+            | SessionState::Closing
+            | SessionState::Over
+            | SessionState::Stuck => None,
         }
     }
 }

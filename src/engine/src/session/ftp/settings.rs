@@ -4,7 +4,7 @@
 
 use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::context::Context;
-use crate::session::ftp::session::{Closing, Identity, Session, Settings, State, User};
+use crate::session::ftp::session::{Closing, Identity, Session, SessionState, Settings, User};
 use wire::ftp::command::{Mechanism, Protection};
 use wire::ftp::listing::Facts;
 use wire::ftp::reply::{self, Code, Feature};
@@ -79,7 +79,7 @@ impl Session {
         self.security.private = mechanism == Mechanism::Ssl;
         self.input.unread = Vec::new();
         self.input.queued = CommandQueue::default();
-        self.state = State::StartingTls;
+        self.state = SessionState::StartingTls;
         self.drop_data(Closing::Reset, cx);
         self.reply_usual(Code::TLS_BEGINS);
     }

@@ -17,8 +17,8 @@ use crate::session::ftp::context::Context;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::login::Verdict;
 use crate::session::ftp::session::{
-    Closing, DataStage, Goal, InputEnd, LogContext, Pending, Session, Stage, State, Tls, Transfer,
-    VaultOwner, Way,
+    Closing, DataStage, Goal, InputEnd, LogContext, Pending, Session, SessionState, Stage, Tls,
+    Transfer, VaultOwner, Way,
 };
 use crate::session::ftp::sink::{Into, Sink};
 use crate::session::ftp::source::Source;
@@ -237,7 +237,7 @@ impl Session {
 
     /// Starts to move bytes once both ends are open.
     pub(super) fn move_on(&mut self, cx: &mut Context<'_>) {
-        let State::Busy(job) = &mut self.state else { return };
+        let SessionState::Busy(job) = &mut self.state else { return };
         let Pending::Transfer(transfer) = &mut job.what else { return };
         let Some(data) = self.data.as_mut().filter(|data| data.stage == DataStage::Open) else {
             return;

@@ -10,8 +10,8 @@ use crate::requests::StoreRequest;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{
-    Closing, ControlLink, DataStage, Goal, InputEnd, Pending, Session, Stage, State, Transfer,
-    VaultOwner, Way,
+    Closing, ControlLink, DataStage, Goal, InputEnd, Pending, Session, SessionState, Stage,
+    Transfer, VaultOwner, Way,
 };
 use crate::session::ftp::sink::Into;
 use crate::session::stream::{ConnectionId, Connections as _, Payload};
@@ -180,13 +180,13 @@ impl World {
         let is_full = session.input.unread.len() >= 16 << 10;
         let reads = is_open && !is_blocked && !is_full && session.input.rate.until.is_none();
         let has_future = match &session.state {
-            State::Idle => {
+            SessionState::Idle => {
                 let has_more = !session.input.queued.is_empty() || !session.input.unread.is_empty();
                 let waits = session.input.rate.until.is_some() || is_blocked;
                 let is_left = session.input.end == InputEnd::Ended && !has_more;
                 has_deadline && !(reads && has_news) && (!has_more || waits) && !is_left
             }
-            State::Busy(job) => {
+            SessionState::Busy(job) => {
                 assert!(session.is_logged_in() || matches!(job.what, Pending::Login { .. }));
                 let is_awaited = |data| DataCommand::Await { data, control: id };
                 let data = session.data.as_ref();
@@ -201,8 +201,10 @@ impl World {
                         }
                     }
             }
-            State::StartingTls | State::Closing => has_deadline && (is_blocked || wire.room == 0),
-            State::Over | State::Stuck => false,
+            SessionState::StartingTls | SessionState::Closing => {
+                has_deadline && (is_blocked || wire.room == 0)
+            }
+            SessionState::Over | SessionState::Stuck => false,
         };
         assert!(has_future, "{} is forgotten: {session:#?} {wire:?}", wire.peer);
     }

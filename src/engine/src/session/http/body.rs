@@ -8,7 +8,7 @@ use crate::catalog::StoreError;
 use crate::requests::StoreRequest;
 use crate::session::Refusal;
 use crate::session::arrivals::StallLimits;
-use crate::session::http::connection::{Connection, State};
+use crate::session::http::connection::{Connection, ConnectionState};
 use crate::session::http::context::Context;
 use crate::session::http::exchange::{Destination, Exchange, PendingRequest, Stage, WriteMode};
 use crate::session::http::rejection::{ALLOW_READ, Rejection};
@@ -235,7 +235,7 @@ impl Connection {
 
     /// Takes bytes of a body. Returns how many; 0 once the body is over.
     pub(super) fn take_body(&mut self, input: &[u8], cx: &mut Context<'_>) -> usize {
-        let State::Serving(exchange) = &mut self.state else { return 0 };
+        let ConnectionState::Serving(exchange) = &mut self.state else { return 0 };
         let Stage::Receiving(body) = &mut exchange.stage else { return 0 };
         if body.is_held() {
             return 0;
@@ -282,7 +282,7 @@ impl Connection {
     /// Passes on what has come of a body: a part to the temporary file if there is enough for one,
     /// or the whole body.
     fn advance_body(&mut self, cx: &mut Context<'_>) {
-        let State::Serving(exchange) = &mut self.state else { return };
+        let ConnectionState::Serving(exchange) = &mut self.state else { return };
         let Stage::Receiving(body) = &mut exchange.stage else { return };
         let scarce = cx.shared.bodies_held > cx.limits().body_memory_bytes_max / 2;
         let part = body.take_part(scarce);
@@ -301,7 +301,7 @@ impl Connection {
 
     /// Has a whole body stored.
     fn store(&mut self, cx: &mut Context<'_>) {
-        let State::Serving(exchange) = &mut self.state else { return };
+        let ConnectionState::Serving(exchange) = &mut self.state else { return };
         let Stage::Receiving(body) = &exchange.stage else { return };
         let pending = Box::new(PendingRequest::Write(body.destination.write_mode()));
         let stage = std::mem::replace(&mut exchange.stage, Stage::Waiting(pending));
@@ -349,7 +349,7 @@ impl Connection {
 
     /// A part of a body is in its file.
     fn handle_part_written(&mut self, spool: Spool, room: Vec<u8>, cx: &mut Context<'_>) {
-        let State::Serving(exchange) = &mut self.state else { return };
+        let ConnectionState::Serving(exchange) = &mut self.state else { return };
         let Exchange { stage: Stage::Receiving(body), body_held, question, .. } = exchange else {
             return cx.shared.forget_spool(cx.id, spool);
         };
@@ -364,6 +364,6 @@ impl Connection {
     }
 
     fn is_receiving(&self) -> bool {
-        matches!(&self.state, State::Serving(Exchange { stage: Stage::Receiving(_), .. }))
+        matches!(&self.state, ConnectionState::Serving(Exchange { stage: Stage::Receiving(_), .. }))
     }
 }

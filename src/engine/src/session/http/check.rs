@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::address::AddressKey;
-use crate::session::http::connection::{Connection, State};
+use crate::session::http::connection::{Connection, ConnectionState};
 use crate::session::http::context::AddressUsage;
 use crate::session::http::engine::Engine;
 use crate::session::http::exchange::{Exchange, Stage};
@@ -79,13 +79,17 @@ impl Connection {
         let has_deadline = self.deadline.at().is_some();
         debug_assert!(!has_deadline || self.deadline.is_armed());
         match &self.state {
-            State::Idle => debug_assert!(has_deadline && !self.ended && self.unread.is_empty()),
-            State::ReadingHead => {
+            ConnectionState::Idle => {
+                debug_assert!(has_deadline && !self.ended && self.unread.is_empty())
+            }
+            ConnectionState::ReadingHead => {
                 debug_assert!(has_deadline && !self.ended && !self.unread.is_empty());
             }
-            State::Serving(exchange) => self.check_exchange(exchange),
-            State::Lingering { .. } => debug_assert!(has_deadline && self.unread.is_empty()),
-            State::Closing | State::Resetting => {}
+            ConnectionState::Serving(exchange) => self.check_exchange(exchange),
+            ConnectionState::Lingering { .. } => {
+                debug_assert!(has_deadline && self.unread.is_empty())
+            }
+            ConnectionState::Closing | ConnectionState::Resetting => {}
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::catalog::OpenError;
 use crate::catalog::blob::{Blob, Version};
 use crate::policy::redirect::Redirection;
-use crate::session::http::connection::{Connection, State};
+use crate::session::http::connection::{Connection, ConnectionState};
 use crate::session::http::context::Context;
 use crate::session::http::exchange::Stage;
 use crate::session::http::rejection::Rejection;
@@ -40,7 +40,7 @@ impl Connection {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> &mut Reply {
         cx.counters.note_answer(status.0);
-        if let State::Serving(exchange) = &mut self.state {
+        if let ConnectionState::Serving(exchange) = &mut self.state {
             let stage = std::mem::replace(&mut exchange.stage, Stage::Replying);
             exchange.log.moves_since = cx.now;
             exchange.question = None;
@@ -253,7 +253,7 @@ impl Connection {
     /// Asks for bytes that must be read before more can be sent.
     pub(super) fn request_more(&mut self, cx: &mut Context<'_>) {
         if let Body::File(part, _) = &mut self.reply.body
-            && let State::Serving(exchange) = &mut self.state
+            && let ConnectionState::Serving(exchange) = &mut self.state
         {
             let ticket = cx.ticket(&mut self.questions);
             if let Some(request) = part.next_read(ticket) {
@@ -266,7 +266,7 @@ impl Connection {
     /// A part of a mapped file has been read.
     pub(super) fn handle_part(&mut self, result: Result<Vec<u8>, OpenError>, cx: &mut Context<'_>) {
         if let Body::File(file, _) = &mut self.reply.body
-            && let State::Serving(exchange) = &mut self.state
+            && let ConnectionState::Serving(exchange) = &mut self.state
             && matches!(exchange.stage, Stage::Replying)
         {
             exchange.question = None;
@@ -279,7 +279,7 @@ impl Connection {
     /// The loader had no room for a question about a file that is being sent.
     pub(super) fn retry_read(&mut self, ticket: Ticket, cx: &mut Context<'_>) {
         if let Body::File(part, _) = &mut self.reply.body
-            && let State::Serving(exchange) = &mut self.state
+            && let ConnectionState::Serving(exchange) = &mut self.state
             && exchange.question == Some(ticket)
         {
             exchange.question = None;

@@ -30,7 +30,7 @@ pub(super) struct Connection {
     /// The protocol of the listener.
     pub(super) protocol: Protocol,
     pub(super) channel: Channel,
-    pub(super) state: State,
+    pub(super) state: ConnectionState,
     /// Bytes received but not consumed: a part of a head, or requests after the current one.
     pub(super) unread: Vec<u8>,
     /// The response being sent.
@@ -69,7 +69,7 @@ pub(super) enum Channel {
 
 /// What a connection is doing.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum ConnectionState {
     /// It waits for a request, of which nothing has come.
     Idle,
     /// It waits for the rest of a request's head.
@@ -108,7 +108,7 @@ impl Connection {
             listener,
             protocol,
             channel,
-            state: State::Idle,
+            state: ConnectionState::Idle,
             unread: Vec::new(),
             reply: Reply::default(),
             deadline: Deadline::default(),
@@ -136,7 +136,7 @@ impl Connection {
     }
 
     pub(super) fn handle_handshake_failed(&mut self, why: Handshake, cx: &mut Context<'_>) {
-        self.state = State::Closing;
+        self.state = ConnectionState::Closing;
         let outcome = Outcome::Refused(Refusal::Handshake(why));
         cx.shared.record_connection((self.peer, self.protocol), outcome, cx.now);
     }
@@ -155,13 +155,16 @@ impl Connection {
     pub(super) fn handle_end(&mut self, cx: &mut Context<'_>) {
         self.ended = true;
         match &self.state {
-            State::Idle | State::ReadingHead | State::Lingering { .. } => {
-                self.state = State::Closing;
+            ConnectionState::Idle
+            | ConnectionState::ReadingHead
+            | ConnectionState::Lingering { .. } => {
+                self.state = ConnectionState::Closing;
             }
-            State::Serving(Exchange { stage: Stage::Receiving(_), .. }) => {
+            ConnectionState::Serving(Exchange { stage: Stage::Receiving(_), .. }) => {
                 self.break_off(Outcome::Aborted(Abort::Disconnected), cx);
             }
-            State::Serving(_) | State::Closing | State::Resetting => {}
+            ConnectionState::Serving(_) | ConnectionState::Closing | ConnectionState::Resetting => {
+            }
         }
     }
 
@@ -169,7 +172,7 @@ impl Connection {
     pub(super) fn handle_sent(&mut self, bytes: usize, cx: &mut Context<'_>) {
         self.arrivals.sent += bytes as u64;
         let payload = self.reply.advance(bytes);
-        let State::Serving(exchange) = &mut self.state else { return };
+        let ConnectionState::Serving(exchange) = &mut self.state else { return };
         if exchange.log.verb == Verb::Fetch {
             exchange.log.bytes += payload;
         }
@@ -182,8 +185,8 @@ impl Connection {
 
     /// The server takes no more requests.
     pub(super) fn handle_stop(&mut self, id: ConnectionId, shared: &mut Shared) {
-        if matches!(self.state, State::Idle) {
-            self.state = State::Closing;
+        if matches!(self.state, ConnectionState::Idle) {
+            self.state = ConnectionState::Closing;
             shared.ready.push_back(id);
         }
     }
@@ -191,16 +194,16 @@ impl Connection {
     /// The deadline has come.
     pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         match &self.state {
-            State::Idle if self.is_handshaking() && self.requests == 0 => {
+            ConnectionState::Idle if self.is_handshaking() && self.requests == 0 => {
                 cx.counters.stream_too_slow.up();
                 cx.counters.tls_handshakes_failed.up();
                 self.handle_handshake_failed(Handshake::TooSlow, cx);
             }
-            State::Idle => {
+            ConnectionState::Idle => {
                 cx.counters.stream_idle_closed.up();
-                self.state = State::Closing;
+                self.state = ConnectionState::Closing;
             }
-            State::ReadingHead => {
+            ConnectionState::ReadingHead => {
                 cx.counters.stream_too_slow.up();
                 // The method of the last request is not that of this one.
                 let head_only = asks_for_head(&self.unread);
@@ -208,7 +211,7 @@ impl Connection {
                 self.open_exchange(RequestLog::new(Subject::Unreadable, Verb::Connect, cx.now), cx);
                 self.reject(Rejection::too_slow(), cx);
             }
-            State::Serving(exchange) => match &exchange.stage {
+            ConnectionState::Serving(exchange) => match &exchange.stage {
                 Stage::Receiving(_) => {
                     cx.counters.stream_too_slow.up();
                     self.reject(Rejection::too_slow(), cx);
@@ -221,21 +224,21 @@ impl Connection {
                 }
                 Stage::Queued(_) | Stage::Waiting(_) => {}
             },
-            State::Lingering { until, .. } => {
+            ConnectionState::Lingering { until, .. } => {
                 if *until <= cx.now {
                     cx.counters.http_discards_cut.up();
                 }
-                self.state = State::Closing;
+                self.state = ConnectionState::Closing;
             }
-            State::Closing | State::Resetting => {}
+            ConnectionState::Closing | ConnectionState::Resetting => {}
         }
     }
 
     /// Returns what to do with the socket next.
     pub(super) fn next(&mut self) -> Next {
         match &mut self.state {
-            State::Idle | State::ReadingHead => Next::Read,
-            State::Serving(exchange) => match &exchange.stage {
+            ConnectionState::Idle | ConnectionState::ReadingHead => Next::Read,
+            ConnectionState::Serving(exchange) => match &exchange.stage {
                 Stage::Replying if self.arrivals.needs_measure => Next::Measure,
                 Stage::Replying if self.reply.can_send() => Next::Write,
                 Stage::Replying => Next::Wait,
@@ -245,13 +248,13 @@ impl Connection {
                 Stage::Receiving(_) => Next::Read,
                 Stage::Queued(_) | Stage::Delayed(_) | Stage::Waiting(_) => Next::Wait,
             },
-            State::Lingering { shut: true, .. } => Next::Read,
-            State::Lingering { shut, .. } => {
+            ConnectionState::Lingering { shut: true, .. } => Next::Read,
+            ConnectionState::Lingering { shut, .. } => {
                 *shut = true;
                 Next::Shut
             }
-            State::Closing => Next::Close,
-            State::Resetting => Next::Reset,
+            ConnectionState::Closing => Next::Close,
+            ConnectionState::Resetting => Next::Reset,
         }
     }
 
@@ -262,8 +265,9 @@ impl Connection {
         unread.drain(..used);
         // A connection that waits for its next request keeps no memory for it.
         self.unread = if unread.is_empty() { Vec::new() } else { unread };
-        if self.ended && matches!(self.state, State::Idle | State::ReadingHead) {
-            self.state = State::Closing;
+        if self.ended && matches!(self.state, ConnectionState::Idle | ConnectionState::ReadingHead)
+        {
+            self.state = ConnectionState::Closing;
         }
     }
 
@@ -273,24 +277,28 @@ impl Connection {
         loop {
             let rest = &bytes[used..];
             match &self.state {
-                State::Idle | State::ReadingHead if rest.is_empty() => return used,
-                State::Idle | State::ReadingHead => match self.take_head(rest, cx) {
-                    Some(taken) => used += taken,
-                    None => return used,
-                },
-                State::Serving(Exchange { stage: Stage::Receiving(_), .. }) => {
+                ConnectionState::Idle | ConnectionState::ReadingHead if rest.is_empty() => {
+                    return used;
+                }
+                ConnectionState::Idle | ConnectionState::ReadingHead => {
+                    match self.take_head(rest, cx) {
+                        Some(taken) => used += taken,
+                        None => return used,
+                    }
+                }
+                ConnectionState::Serving(Exchange { stage: Stage::Receiving(_), .. }) => {
                     let taken = self.take_body(rest, cx);
                     used += taken;
                     if taken == 0 {
                         return used;
                     }
                 }
-                State::Serving(_) => return used,
-                State::Lingering { .. } => {
+                ConnectionState::Serving(_) => return used,
+                ConnectionState::Lingering { .. } => {
                     self.discard(rest.len(), cx);
                     return bytes.len();
                 }
-                State::Closing | State::Resetting => return bytes.len(),
+                ConnectionState::Closing | ConnectionState::Resetting => return bytes.len(),
             }
         }
     }
@@ -314,10 +322,10 @@ impl Connection {
             Ok(None) => {
                 // A head must be complete soon after its first bytes, and the first one soon after
                 // the connection was opened.
-                if matches!(self.state, State::Idle) && self.requests > 0 {
+                if matches!(self.state, ConnectionState::Idle) && self.requests > 0 {
                     self.set_deadline(Some(cx.now + limits.head_timeout), cx);
                 }
-                self.state = State::ReadingHead;
+                self.state = ConnectionState::ReadingHead;
                 None
             }
             Err(fault) => {
@@ -346,11 +354,11 @@ impl Connection {
 
     /// Begins an exchange, or replaces its log once the password is checked.
     pub(super) fn open_exchange(&mut self, log: RequestLog, cx: &mut Context<'_>) {
-        if let State::Serving(exchange) = &mut self.state {
+        if let ConnectionState::Serving(exchange) = &mut self.state {
             exchange.log = log;
         } else {
             cx.shared.requests_open += 1;
-            self.state = State::Serving(Exchange {
+            self.state = ConnectionState::Serving(Exchange {
                 log,
                 has_slot: false,
                 body_held: 0,
@@ -363,24 +371,24 @@ impl Connection {
     /// Returns the current exchange, or `None` between requests.
     pub(super) fn exchange(&self) -> Option<&Exchange> {
         match &self.state {
-            State::Serving(exchange) => Some(exchange),
-            State::Idle
-            | State::ReadingHead
-            | State::Lingering { .. }
-            | State::Closing
-            | State::Resetting => None,
+            ConnectionState::Serving(exchange) => Some(exchange),
+            ConnectionState::Idle
+            | ConnectionState::ReadingHead
+            | ConnectionState::Lingering { .. }
+            | ConnectionState::Closing
+            | ConnectionState::Resetting => None,
         }
     }
 
     /// The same, to change it.
     pub(super) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
         match &mut self.state {
-            State::Serving(exchange) => Some(exchange),
-            State::Idle
-            | State::ReadingHead
-            | State::Lingering { .. }
-            | State::Closing
-            | State::Resetting => None,
+            ConnectionState::Serving(exchange) => Some(exchange),
+            ConnectionState::Idle
+            | ConnectionState::ReadingHead
+            | ConnectionState::Lingering { .. }
+            | ConnectionState::Closing
+            | ConnectionState::Resetting => None,
         }
     }
 

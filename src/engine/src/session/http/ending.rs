@@ -4,7 +4,7 @@
 
 use crate::requests::StoreReply;
 use crate::session::arrivals::{MEASUREMENTS, StallLimits};
-use crate::session::http::connection::{Connection, State};
+use crate::session::http::connection::{Connection, ConnectionState};
 use crate::session::http::context::{Context, Shared};
 use crate::session::http::exchange::{Exchange, PendingRequest, Stage};
 use crate::session::http::rejection::Rejection;
@@ -22,7 +22,7 @@ const NO_REQUEST_BYTES_MAX: u64 = 256 << 10;
 impl Connection {
     /// The connection is gone, and with it the current request.
     pub(super) fn break_off(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
-        self.conclude(Some(outcome), State::Closing, cx);
+        self.conclude(Some(outcome), ConnectionState::Closing, cx);
     }
 
     /// The socket is closed.
@@ -33,8 +33,15 @@ impl Connection {
 
     /// Ends the current exchange, if there is one, and sets the connection's state to `next`. The
     /// slot's hold begins, and the exchange is logged.
-    pub(super) fn conclude(&mut self, outcome: Option<Outcome>, next: State, cx: &mut Context<'_>) {
-        let State::Serving(exchange) = std::mem::replace(&mut self.state, next) else { return };
+    pub(super) fn conclude(
+        &mut self,
+        outcome: Option<Outcome>,
+        next: ConnectionState,
+        cx: &mut Context<'_>,
+    ) {
+        let ConnectionState::Serving(exchange) = std::mem::replace(&mut self.state, next) else {
+            return;
+        };
         let Exchange { log, has_slot, body_held, stage, question } = exchange;
         if body_held > 0 {
             cx.shared.bodies_held -= body_held;
@@ -95,7 +102,7 @@ impl Connection {
 
     /// The response is sent: the next request may come, or the connection ends.
     pub(super) fn handle_reply_sent(&mut self, cx: &mut Context<'_>) {
-        self.conclude(None, State::Idle, cx);
+        self.conclude(None, ConnectionState::Idle, cx);
         let limits = cx.limits();
         if self.reply.lingers() {
             // Only a body is read to its end; other bytes may have none.
@@ -103,11 +110,11 @@ impl Connection {
             let room = if has_body { limits.discard_bytes_max } else { NO_REQUEST_BYTES_MAX };
             let discarded = limits.discard_bytes_max.saturating_sub(room);
             let until = cx.now + limits.discard_timeout;
-            self.state = State::Lingering { shut: false, until, discarded };
+            self.state = ConnectionState::Lingering { shut: false, until, discarded };
             self.set_deadline(Some(until.min(cx.now + LINGER_SILENCE_MAX)), cx);
             self.resume(cx);
         } else if !self.reply.keeps() || (cx.shared.stopping && self.unread.is_empty()) {
-            self.state = State::Closing;
+            self.state = ConnectionState::Closing;
         } else {
             self.set_deadline(Some(cx.now + limits.idle_timeout), cx);
             self.resume(cx);
@@ -116,12 +123,12 @@ impl Connection {
 
     /// Discards bytes of a phone that has its response already.
     pub(super) fn discard(&mut self, bytes: usize, cx: &mut Context<'_>) {
-        let State::Lingering { until, discarded, .. } = &mut self.state else { return };
+        let ConnectionState::Lingering { until, discarded, .. } = &mut self.state else { return };
         *discarded += bytes as u64;
         let until = *until;
         if *discarded > cx.limits().discard_bytes_max {
             cx.counters.http_discards_cut.up();
-            self.state = State::Closing;
+            self.state = ConnectionState::Closing;
         } else {
             self.set_deadline(Some(until.min(cx.now + LINGER_SILENCE_MAX)), cx);
         }
@@ -155,7 +162,7 @@ impl Connection {
 
     /// Returns when a reading phone must have acknowledged more, or `None` between requests.
     fn reading_due(&self, cx: &Context<'_>) -> Option<(Instant, Stall)> {
-        let State::Serving(Exchange { log, .. }) = &self.state else { return None };
+        let ConnectionState::Serving(Exchange { log, .. }) = &self.state else { return None };
         let limits = cx.limits();
         let patience =
             StallLimits { stall_timeout: limits.stall_timeout, rate_min: limits.rate_min };
@@ -177,7 +184,7 @@ impl Connection {
             None => Stall::Unread,
         };
         cx.counters.stream_too_slow.up();
-        self.conclude(Some(Outcome::Stalled(stall)), State::Resetting, cx);
+        self.conclude(Some(Outcome::Stalled(stall)), ConnectionState::Resetting, cx);
     }
 }
 

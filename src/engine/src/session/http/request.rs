@@ -15,7 +15,7 @@ use crate::policy::{self, Action, Denial, Resource, VaultOwner};
 use crate::protocol::Protocol;
 use crate::requests::StoreRequest;
 use crate::session::http::conditions::{Unserved, evaluate};
-use crate::session::http::connection::{Connection, State};
+use crate::session::http::connection::{Connection, ConnectionState};
 use crate::session::http::context::Context;
 use crate::session::http::credentials::PendingLogin;
 use crate::session::http::denial::rejection_of;
@@ -312,7 +312,7 @@ impl Connection {
 
     /// Sets the stage of the current request, and the question that it waits for.
     pub(super) fn set_stage(&mut self, stage: Stage, question: Option<Ticket>) {
-        if let State::Serving(exchange) = &mut self.state {
+        if let ConnectionState::Serving(exchange) = &mut self.state {
             (exchange.stage, exchange.question) = (stage, question);
         }
     }

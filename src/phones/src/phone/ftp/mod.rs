@@ -18,7 +18,7 @@ pub use client::{
     Action, Client, ConnectionOp, Ending, FileResult, Loss, Meeting, Plan, PlanStep, Presence,
     Refusal, Security, ServerFault, Tally,
 };
-use state::{AwaitedReply, Line, State, Transfer};
+use state::{AwaitedReply, ClientState, Line, Transfer};
 use wire::ftp::address::{write_eprt, write_port};
 use wire::ftp::reply::parse;
 use wire::time::Instant;
@@ -31,7 +31,7 @@ pub const REPLY_BYTES_MAX: usize = 16 << 10;
 pub struct Phone {
     plan: Arc<Plan>,
     step: usize,
-    state: State,
+    state: ClientState,
     /// Whether there is a control connection, open or being opened.
     link: bool,
     is_logged_in: bool,
@@ -60,7 +60,7 @@ impl Phone {
         Phone {
             plan,
             step: 0,
-            state: State::Waiting(start),
+            state: ClientState::Waiting(start),
             link: false,
             is_logged_in: false,
             connection_ops: VecDeque::new(),
@@ -82,7 +82,7 @@ impl Phone {
     /// Returns whether the phone is done and has no connection any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.state, State::Over) && self.connection_ops.is_empty()
+        matches!(self.state, ClientState::Over) && self.connection_ops.is_empty()
     }
 
     /// Returns whether a file ended in a way that the phone cannot continue from, or its login was
@@ -95,7 +95,7 @@ impl Phone {
     /// Returns whether it is done and stays logged in.
     #[must_use]
     pub fn is_staying(&self) -> bool {
-        matches!(self.state, State::Staying(_))
+        matches!(self.state, ClientState::Staying(_))
     }
 
     /// Returns whether the server ended its stay.
@@ -121,9 +121,12 @@ impl Phone {
     pub fn handle_connected(&mut self, now: Instant) {
         self.heard_at = now;
         match self.state {
-            State::Connecting => self.state = State::Awaiting(AwaitedReply::Greeting),
-            State::Securing => self.log_in(),
-            State::Waiting(_) | State::Awaiting(_) | State::Staying(_) | State::Over => {}
+            ClientState::Connecting => self.state = ClientState::Awaiting(AwaitedReply::Greeting),
+            ClientState::Securing => self.log_in(),
+            ClientState::Waiting(_)
+            | ClientState::Awaiting(_)
+            | ClientState::Staying(_)
+            | ClientState::Over => {}
         }
         self.check();
     }
@@ -142,7 +145,7 @@ impl Phone {
         heard.extend_from_slice(bytes);
         let mut used = 0;
         // Bytes in clear after the reply to AUTH TLS are ignored.
-        while self.link && !matches!(self.state, State::Securing) {
+        while self.link && !matches!(self.state, ClientState::Securing) {
             match parse(heard.get(used..).unwrap_or_default()) {
                 Ok(Some((reply, bytes))) => {
                     used += bytes;
@@ -171,14 +174,14 @@ impl Phone {
         self.count(loss);
         self.hang_up();
         match self.state {
-            State::Awaiting(AwaitedReply::Quit) => self.state = State::Over,
-            State::Staying(_) => {
+            ClientState::Awaiting(AwaitedReply::Quit) => self.state = ClientState::Over,
+            ClientState::Staying(_) => {
                 self.was_ended = true;
-                self.state = State::Over;
+                self.state = ClientState::Over;
             }
             // It will be opened again in time.
-            State::Waiting(_) | State::Over => {}
-            State::Connecting | State::Securing | State::Awaiting(_) => {
+            ClientState::Waiting(_) | ClientState::Over => {}
+            ClientState::Connecting | ClientState::Securing | ClientState::Awaiting(_) => {
                 self.fail(Ending::Lost(loss), now);
             }
         }
@@ -187,7 +190,7 @@ impl Phone {
 
     /// After [`ConnectionOp::Listen`]: the address to which the server may connect.
     pub fn handle_listening(&mut self, place: SocketAddr) {
-        if !matches!(self.state, State::Awaiting(AwaitedReply::Place)) {
+        if !matches!(self.state, ClientState::Awaiting(AwaitedReply::Place)) {
             return;
         }
         let mut words = Vec::new();
@@ -208,7 +211,7 @@ impl Phone {
     pub fn handle_data_opened(&mut self, now: Instant) {
         self.heard_at = now;
         self.transfer.is_open = true;
-        if matches!(self.state, State::Awaiting(AwaitedReply::Data)) {
+        if matches!(self.state, ClientState::Awaiting(AwaitedReply::Data)) {
             self.ask_transfer();
         }
         self.end_if_sent();
@@ -218,7 +221,8 @@ impl Phone {
     /// Bytes came over the data connection. Returns them with their position in the file.
     pub fn handle_data<'d>(&mut self, bytes: &'d [u8], now: Instant) -> Option<Piece<'d>> {
         self.heard_at = now;
-        if !matches!(self.state, State::Awaiting(AwaitedReply::Transfer)) || bytes.is_empty() {
+        if !matches!(self.state, ClientState::Awaiting(AwaitedReply::Transfer)) || bytes.is_empty()
+        {
             return None;
         }
         let offset = self.transfer.moved;
@@ -253,17 +257,17 @@ impl Phone {
     pub fn handle_data_ended(&mut self, loss: Loss, now: Instant) {
         self.heard_at = now;
         match self.state {
-            State::Awaiting(AwaitedReply::Data) => {
+            ClientState::Awaiting(AwaitedReply::Data) => {
                 self.count(loss);
                 self.fail(Ending::DataLost(loss), now);
             }
-            State::Awaiting(AwaitedReply::Transfer) if self.transfer.ended.is_none() => {
+            ClientState::Awaiting(AwaitedReply::Transfer) if self.transfer.ended.is_none() => {
                 self.count(loss);
                 self.transfer.ended = Some(loss);
                 self.complete(now);
             }
-            State::Waiting(_) | State::Connecting | State::Securing => {}
-            State::Awaiting(_) | State::Staying(_) | State::Over => {}
+            ClientState::Waiting(_) | ClientState::Connecting | ClientState::Securing => {}
+            ClientState::Awaiting(_) | ClientState::Staying(_) | ClientState::Over => {}
         }
         self.check();
     }
@@ -272,7 +276,7 @@ impl Phone {
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_silent = self.heard_at + self.plan.client.timer <= now;
         match self.state {
-            State::Waiting(at) if at <= now => {
+            ClientState::Waiting(at) if at <= now => {
                 if !std::mem::take(&mut self.is_again) {
                     // Counted from when it was due, so that a late driver does not make the phone
                     // look quick.
@@ -280,17 +284,19 @@ impl Phone {
                 }
                 self.go_on(now);
             }
-            State::Awaiting(AwaitedReply::Quit) if is_silent => {
+            ClientState::Awaiting(AwaitedReply::Quit) if is_silent => {
                 self.tally.timeouts += 1;
                 self.end();
             }
-            State::Connecting | State::Securing | State::Awaiting(_) if is_silent => {
+            ClientState::Connecting | ClientState::Securing | ClientState::Awaiting(_)
+                if is_silent =>
+            {
                 self.tally.timeouts += 1;
                 self.fail(Ending::TimedOut, now);
             }
-            State::Staying(until) if until <= now => self.quit(now),
-            State::Waiting(_) | State::Connecting | State::Securing => {}
-            State::Awaiting(_) | State::Staying(_) | State::Over => {}
+            ClientState::Staying(until) if until <= now => self.quit(now),
+            ClientState::Waiting(_) | ClientState::Connecting | ClientState::Securing => {}
+            ClientState::Awaiting(_) | ClientState::Staying(_) | ClientState::Over => {}
         }
         self.check();
     }
@@ -299,11 +305,11 @@ impl Phone {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Waiting(at) | State::Staying(at) => Some(at),
-            State::Connecting | State::Securing | State::Awaiting(_) => {
+            ClientState::Waiting(at) | ClientState::Staying(at) => Some(at),
+            ClientState::Connecting | ClientState::Securing | ClientState::Awaiting(_) => {
                 Some(self.heard_at + self.plan.client.timer)
             }
-            State::Over => None,
+            ClientState::Over => None,
         }
     }
 
@@ -316,9 +322,9 @@ impl Phone {
     #[must_use]
     pub fn poll_transmit(&self) -> &[u8] {
         match self.state {
-            State::Awaiting(_) => self.line.rest(),
-            State::Waiting(_) | State::Connecting | State::Securing => &[],
-            State::Staying(_) | State::Over => &[],
+            ClientState::Awaiting(_) => self.line.rest(),
+            ClientState::Waiting(_) | ClientState::Connecting | ClientState::Securing => &[],
+            ClientState::Staying(_) | ClientState::Over => &[],
         }
     }
 
@@ -326,7 +332,7 @@ impl Phone {
     #[must_use]
     pub fn poll_data_transmit(&self) -> &[u8] {
         let may = self.transfer.is_begun && self.transfer.ended.is_none();
-        if !may || !matches!(self.state, State::Awaiting(AwaitedReply::Transfer)) {
+        if !may || !matches!(self.state, ClientState::Awaiting(AwaitedReply::Transfer)) {
             return &[];
         }
         self.stored().and_then(|all| all.get(self.transfer.moved as usize..)).unwrap_or_default()
@@ -346,8 +352,8 @@ impl Phone {
     /// Checks what must hold after every method that changes the phone.
     fn check(&self) {
         debug_assert!(self.heard.len() <= REPLY_BYTES_MAX);
-        debug_assert!(!matches!(self.state, State::Awaiting(_)) || self.link);
-        debug_assert!(!matches!(self.state, State::Over) || !self.link);
+        debug_assert!(!matches!(self.state, ClientState::Awaiting(_)) || self.link);
+        debug_assert!(!matches!(self.state, ClientState::Over) || !self.link);
         debug_assert!(!self.is_logged_in || self.link);
         let stored = self.stored().map_or(u64::MAX, |content| content.len() as u64);
         debug_assert!(self.transfer.moved <= stored);

@@ -11,7 +11,7 @@ use super::client::{
     Action, ConnectionOp, Ending, FileResult, Loss, Meeting, PlanStep, Presence, Refusal, Security,
     ServerFault,
 };
-use super::state::{AwaitedReply, State, Transfer};
+use super::state::{AwaitedReply, ClientState, Transfer};
 use wire::ftp::address::{read_epsv, read_pasv};
 use wire::ftp::reply::{Code, Reply};
 use wire::time::Instant;
@@ -48,16 +48,18 @@ impl Phone {
             self.refusal = Some(Refusal { code, text: text.into() });
         }
         match self.state {
-            State::Awaiting(AwaitedReply::Quit) => self.end(),
-            State::Awaiting(awaited) if code.is_negative() => self.refused(awaited, code, now),
-            State::Awaiting(awaited) => self.answered(awaited, reply, now),
-            State::Staying(_) if code == Code::CLOSING => {
+            ClientState::Awaiting(AwaitedReply::Quit) => self.end(),
+            ClientState::Awaiting(awaited) if code.is_negative() => {
+                self.refused(awaited, code, now)
+            }
+            ClientState::Awaiting(awaited) => self.answered(awaited, reply, now),
+            ClientState::Staying(_) if code == Code::CLOSING => {
                 self.was_ended = true;
                 self.end();
             }
-            State::Waiting(_) if code == Code::CLOSING => self.hang_up(),
-            State::Waiting(_) | State::Staying(_) => self.tally.unasked += 1,
-            State::Connecting | State::Securing | State::Over => {}
+            ClientState::Waiting(_) if code == Code::CLOSING => self.hang_up(),
+            ClientState::Waiting(_) | ClientState::Staying(_) => self.tally.unasked += 1,
+            ClientState::Connecting | ClientState::Securing | ClientState::Over => {}
         }
     }
 
@@ -96,7 +98,7 @@ impl Phone {
                 Security::Clear | Security::Implicit => self.log_in(),
             },
             (AwaitedReply::Auth, Code::TLS_BEGINS) => {
-                self.state = State::Securing;
+                self.state = ClientState::Securing;
                 self.connection_ops.push_back(ConnectionOp::Secure);
             }
             (AwaitedReply::User, Code::PASSWORD_NEEDED) => {
@@ -136,7 +138,7 @@ impl Phone {
 
     fn send_command(&mut self, awaited: AwaitedReply, verb: &[u8], argument: &[u8]) {
         self.line.set(verb, argument);
-        self.state = State::Awaiting(awaited);
+        self.state = ClientState::Awaiting(awaited);
     }
 
     pub(super) fn log_in(&mut self) {
@@ -151,7 +153,7 @@ impl Phone {
             self.tally.connects += 1;
             self.link = true;
             self.connection_ops.push_back(ConnectionOp::Connect);
-            self.state = State::Connecting;
+            self.state = ClientState::Connecting;
         } else if self.step < self.plan.steps.len() {
             self.heard_at = now;
             self.drop_data();
@@ -163,11 +165,11 @@ impl Phone {
                     self.transfer.is_wanted = true;
                     self.connection_ops.push_back(ConnectionOp::Listen);
                     self.line.clear();
-                    self.state = State::Awaiting(AwaitedReply::Place);
+                    self.state = ClientState::Awaiting(AwaitedReply::Place);
                 }
             }
         } else if !self.plan.stays.is_zero() {
-            self.state = State::Staying(now + self.plan.stays);
+            self.state = ClientState::Staying(now + self.plan.stays);
         } else {
             self.quit(now);
         }
@@ -191,7 +193,7 @@ impl Phone {
         self.transfer.is_wanted = true;
         self.connection_ops.push_back(ConnectionOp::Dial(place));
         self.line.clear();
-        self.state = State::Awaiting(AwaitedReply::Data);
+        self.state = ClientState::Awaiting(AwaitedReply::Data);
     }
 
     pub(super) fn ask_transfer(&mut self) {
@@ -255,7 +257,7 @@ impl Phone {
 
     fn wait(&mut self, now: Instant) {
         self.is_again = true;
-        self.state = State::Waiting(now + self.plan.client.again_after);
+        self.state = ClientState::Waiting(now + self.plan.client.again_after);
     }
 
     fn drop_data(&mut self) {
@@ -283,7 +285,7 @@ impl Phone {
 
     pub(super) fn end(&mut self) {
         self.hang_up();
-        self.state = State::Over;
+        self.state = ClientState::Over;
     }
 
     /// The step is over.
@@ -305,8 +307,10 @@ impl Phone {
         match (is_good, self.link) {
             (true, true) => self.go_on(now),
             // The next file, if there is one, needs a new connection.
-            (true, false) if self.step < self.plan.steps.len() => self.state = State::Waiting(now),
-            (true | false, false) => self.state = State::Over,
+            (true, false) if self.step < self.plan.steps.len() => {
+                self.state = ClientState::Waiting(now)
+            }
+            (true | false, false) => self.state = ClientState::Over,
             (false, true) => self.quit(now),
         }
     }

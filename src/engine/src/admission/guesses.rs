@@ -95,7 +95,7 @@ pub enum Verdict {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Row {
+struct AddressMisses {
     key: Option<(AddressKey, bool)>,
     /// Misses that are not forgiven yet, in thousandths.
     spent_milli: u64,
@@ -114,7 +114,7 @@ struct Row {
 /// Misses by address, in a table that never grows.
 #[derive(Debug)]
 pub struct Guesses {
-    sets: Box<[[Row; WAYS]]>,
+    sets: Box<[[AddressMisses; WAYS]]>,
     filters: Vec<Filter>,
     /// What was served to forgeable addresses, and to the others.
     served: [Served; 2],
@@ -134,7 +134,7 @@ impl Guesses {
     /// Makes an empty table. Peers must not know `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let sets = vec![[Row::default(); WAYS]; SETS].into_boxed_slice();
+        let sets = vec![[AddressMisses::default(); WAYS]; SETS].into_boxed_slice();
         Guesses { sets, filters: Vec::new(), served: Default::default(), seed, rows_used: 0 }
     }
 
@@ -247,7 +247,8 @@ impl Guesses {
         let way = least.unwrap_or(0);
         let filter = rows[way].filter;
         self.rows_used += usize::from(rows[way].key.is_none());
-        rows[way] = Row { key: Some(key), at: now, earned_at: now, ..Row::default() };
+        rows[way] =
+            AddressMisses { key: Some(key), at: now, earned_at: now, ..AddressMisses::default() };
         if let Some(filter) = filter.and_then(|at| self.filters.get_mut(usize::from(at))) {
             filter.owner = None;
         }
@@ -293,7 +294,7 @@ impl Guesses {
     }
 }
 
-impl Row {
+impl AddressMisses {
     /// Forgives misses as time passes.
     fn forgive(&mut self, limits: &GuessLimits, now: Instant) {
         let per_hour = u64::from(limits.misses_per_hour.max(1));

@@ -53,7 +53,7 @@ pub(super) struct Finished {
 }
 
 #[derive(Debug)]
-struct Row {
+struct FinishedEntry {
     upload: Finished,
     acked_at: Instant,
     until: Instant,
@@ -62,7 +62,7 @@ struct Row {
 /// The finished uploads of one worker.
 #[derive(Debug, Default)]
 pub(super) struct FinishedUploads {
-    rows: HashMap<SocketAddr, Row>,
+    rows: HashMap<SocketAddr, FinishedEntry>,
     /// In the order of their ends. One that was replaced by a newer one appears twice.
     order: VecDeque<(SocketAddr, Instant)>,
     unheard: HashMap<(IpAddr, u64), (Content, Instant)>,
@@ -87,7 +87,7 @@ impl FinishedUploads {
             }
         }
         let until = upload.heard_at.max(now) + dally(upload.interval);
-        self.rows.insert(peer, Row { upload, acked_at: now, until });
+        self.rows.insert(peer, FinishedEntry { upload, acked_at: now, until });
         self.order.push_back((peer, now));
         was_full
     }

@@ -16,7 +16,7 @@ const ECHO: Duration = Duration::from_secs(10);
 const PEERS: usize = 4_096;
 
 #[derive(Clone, Debug)]
-struct Row {
+struct RecentPeer {
     peer_hash: u32,
     turn: u16,
     port: Option<PortId>,
@@ -28,7 +28,7 @@ struct Row {
 /// The ports and ends of recent transfers, by peer.
 #[derive(Debug)]
 pub struct RecentPeers {
-    rows: Box<[Row]>,
+    rows: Box<[RecentPeer]>,
     seed: u64,
 }
 
@@ -44,7 +44,7 @@ impl RecentPeers {
     #[must_use]
     pub fn new(seed: u64) -> RecentPeers {
         let (ended, read) = (Instant::START, Weak::new());
-        let row = Row { peer_hash: 0, turn: 0, port: None, ended, read };
+        let row = RecentPeer { peer_hash: 0, turn: 0, port: None, ended, read };
         RecentPeers { rows: vec![row; PEERS].into_boxed_slice(), seed }
     }
 
@@ -92,7 +92,7 @@ impl RecentPeers {
         row.peer_hash == peer_hash && row.port == Some(port) && now.since(row.ended) < ECHO
     }
 
-    fn row(&mut self, peer: SocketAddr) -> (&mut Row, u32) {
+    fn row(&mut self, peer: SocketAddr) -> (&mut RecentPeer, u32) {
         let mut hasher = DefaultHasher::new();
         (self.seed, peer).hash(&mut hasher);
         let hash = hasher.finish();

@@ -31,12 +31,12 @@ impl RowId {
 /// Rows, each found by the id that it had when it was inserted.
 #[derive(Debug)]
 pub struct Table<T> {
-    rows: Vec<Row<T>>,
+    rows: Vec<TableRow<T>>,
     ids: RowIds,
 }
 
 #[derive(Debug)]
-struct Row<T> {
+struct TableRow<T> {
     generation: u32,
     content: Option<T>,
 }
@@ -115,9 +115,9 @@ impl<T> Table<T> {
     pub fn fill(&mut self, id: RowId, content: T) {
         let place = id.row as usize;
         while self.rows.len() <= place {
-            self.rows.push(Row { generation: 0, content: None });
+            self.rows.push(TableRow { generation: 0, content: None });
         }
-        self.rows[place] = Row { generation: id.generation, content: Some(content) };
+        self.rows[place] = TableRow { generation: id.generation, content: Some(content) };
     }
 
     /// Removes a row. Returns `None` if it has gone already.

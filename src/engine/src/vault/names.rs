@@ -29,7 +29,7 @@ impl fmt::Display for Item {
 }
 
 /// A name that phones use for their users' data.
-struct Row {
+struct DataName {
     /// The end of the name: `<extension>_<name>.txt`.
     name: &'static str,
     /// The family of the data. Phones with the same family read each other's data.
@@ -39,17 +39,17 @@ struct Row {
     is_plain_in_old_software: bool,
 }
 
-const fn row(name: &'static str, family: Family) -> Row {
-    Row { name, family, is_plain_in_old_software: false }
+const fn row(name: &'static str, family: Family) -> DataName {
+    DataName { name, family, is_plain_in_old_software: false }
 }
 
-const fn row_4600(name: &'static str, family: Family) -> Row {
-    Row { name, family, is_plain_in_old_software: true }
+const fn row_4600(name: &'static str, family: Family) -> DataName {
+    DataName { name, family, is_plain_in_old_software: true }
 }
 
 /// 4621, 4622 and 4625 are documented to use 4620's name; a phone that uses its own name means the
 /// same data. SIP software has a format of its own.
-static ROWS: &[Row] = &[
+static ROWS: &[DataName] = &[
     row("96xxdata", "96xxdata"),
     row("16xxdata", "16xxdata"),
     row("9610data", "9610data"),

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::session::ftp::engine::{DataRow, Engine, Row};
+use crate::session::ftp::engine::{ConnectionRow, DataRow, Engine};
 use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::session::{
     Closing, DataStage, Job, Pending, Session, SessionState, Stage, Transfer, Way,
@@ -32,8 +32,8 @@ impl Engine {
             (Sums::default(), HashMap::new(), HashMap::new());
         for (id, row) in self.rows.iter() {
             let session = match row {
-                Row::Session(session) => session,
-                Row::Data(row) => {
+                ConnectionRow::Session(session) => session,
+                ConnectionRow::Data(row) => {
                     self.check_data(id, row);
                     continue;
                 }
@@ -80,7 +80,10 @@ impl Engine {
         if let Some(data) = &session.data {
             let row = self.rows.open(data.id);
             let is_ours = |row: &DataRow| row.control == id && row.closing.is_none();
-            debug_assert!(matches!(row, Some(Row::Data(row)) if is_ours(row)), "{data:?}");
+            debug_assert!(
+                matches!(row, Some(ConnectionRow::Data(row)) if is_ours(row)),
+                "{data:?}"
+            );
         }
         if let SessionState::Busy(job) = &session.state {
             debug_assert!(self.waits_for_one(id, session, job), "{session:#?}");
@@ -89,8 +92,8 @@ impl Engine {
 
     fn check_data(&self, id: ConnectionId, row: &DataRow) {
         let session = match self.rows.open(row.control) {
-            Some(Row::Session(session)) => session.data.as_ref(),
-            Some(Row::Data(_)) | None => None,
+            Some(ConnectionRow::Session(session)) => session.data.as_ref(),
+            Some(ConnectionRow::Data(_)) | None => None,
         };
         let is_attached = session.is_some_and(|data| data.id == id);
         debug_assert_eq!(is_attached, row.closing.is_none(), "a data connection without a session");

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::protocol::Protocol;
-use crate::session::ftp::engine::{Engine, Row};
+use crate::session::ftp::engine::{ConnectionRow, Engine};
 use crate::session::ftp::session::{Closing, Session};
 use crate::session::stream::{
     ConnectionId, Connections, DialFault, ListenerId, Mark, Next, Outgoing, Security,
@@ -37,7 +37,7 @@ impl Connections for Engine {
         let (refusal, is_stranger) = self.admit_session(peer, turn);
         let mut session = Session::new(peer, listener, implicit, &limits, turn.now);
         session.is_stranger = is_stranger;
-        let id = self.rows.insert(Row::Session(Box::new(session)));
+        let id = self.rows.insert(ConnectionRow::Session(Box::new(session)));
         self.with_session(id, turn, |session, cx| match refusal {
             None => {
                 session.reply(Code::READY, "Ringpost serves phones.");
@@ -68,11 +68,11 @@ impl Connections for Engine {
     }
 
     fn expects_more(&self, id: ConnectionId, came: &[u8]) -> bool {
-        matches!(self.rows.open(id), Some(Row::Session(_))) && !came.ends_with(b"\n")
+        matches!(self.rows.open(id), Some(ConnectionRow::Session(_))) && !came.ends_with(b"\n")
     }
 
     fn is_one_way(&self, id: ConnectionId) -> bool {
-        let is_data = matches!(self.rows.open(id), Some(Row::Data(_)));
+        let is_data = matches!(self.rows.open(id), Some(ConnectionRow::Data(_)));
         is_data && self.session_of(id).is_some_and(Session::is_receiving)
     }
 
@@ -117,8 +117,8 @@ impl Connections for Engine {
     fn handle_truncated(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         match self.rows.open(id) {
             // Many clients leave without QUIT.
-            Some(Row::Session(_)) => self.handle_end(id, turn),
-            Some(Row::Data(_)) => self.handle_gone(id, turn),
+            Some(ConnectionRow::Session(_)) => self.handle_end(id, turn),
+            Some(ConnectionRow::Data(_)) => self.handle_gone(id, turn),
             None => {}
         }
     }
@@ -139,14 +139,16 @@ impl Connections for Engine {
     fn handle_flushing(&mut self, id: ConnectionId, until: Instant) {
         let timers = &mut self.shared.timers;
         let control = match self.rows.open_mut(id) {
-            Some(Row::Session(session)) => return session.deadline.set(Some(until), id, timers),
-            Some(Row::Data(row)) if row.closing.is_some() => {
+            Some(ConnectionRow::Session(session)) => {
+                return session.deadline.set(Some(until), id, timers);
+            }
+            Some(ConnectionRow::Data(row)) if row.closing.is_some() => {
                 return row.deadline.set(Some(until), id, timers);
             }
-            Some(Row::Data(row)) => row.control,
+            Some(ConnectionRow::Data(row)) => row.control,
             None => return,
         };
-        if let Some(Row::Session(session)) = self.rows.open_mut(control)
+        if let Some(ConnectionRow::Session(session)) = self.rows.open_mut(control)
             && let Some(data) = &mut session.data
         {
             data.deadline.set(Some(until), id, timers);
@@ -196,23 +198,23 @@ impl Connections for Engine {
 
     fn next(&mut self, id: ConnectionId) -> Next {
         let control = match self.rows.open_mut(id) {
-            Some(Row::Session(session)) => return session.next(),
-            Some(Row::Data(row)) => match row.closing {
+            Some(ConnectionRow::Session(session)) => return session.next(),
+            Some(ConnectionRow::Data(row)) => match row.closing {
                 Some(how) => return how.next(),
                 None => row.control,
             },
             None => return Next::Close,
         };
         match self.rows.open_mut(control) {
-            Some(Row::Session(session)) => session.next_of_data(),
-            Some(Row::Data(_)) | None => Next::Close,
+            Some(ConnectionRow::Session(session)) => session.next_of_data(),
+            Some(ConnectionRow::Data(_)) | None => Next::Close,
         }
     }
 
     fn outgoing(&self, id: ConnectionId) -> Outgoing<'_> {
         match (self.rows.open(id), self.session_of(id)) {
-            (Some(Row::Session(_)), Some(session)) => session.outgoing_replies(),
-            (Some(Row::Data(row)), Some(session)) if row.closing.is_none() => {
+            (Some(ConnectionRow::Session(_)), Some(session)) => session.outgoing_replies(),
+            (Some(ConnectionRow::Data(row)), Some(session)) if row.closing.is_none() => {
                 session.outgoing_data()
             }
             (_, _) => Outgoing::EMPTY,
@@ -248,7 +250,7 @@ impl Engine {
 
     /// Nothing more can leave on a data connection without a session.
     fn reset_unused(&mut self, id: ConnectionId) {
-        if let Some(Row::Data(row)) = self.rows.open_mut(id)
+        if let Some(ConnectionRow::Data(row)) = self.rows.open_mut(id)
             && row.closing.is_some()
         {
             row.closing = Some(Closing::Reset);

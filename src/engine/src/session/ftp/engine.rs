@@ -52,13 +52,13 @@ use wire::ftp::reply::Code;
 /// The FTP server of one worker.
 #[derive(Debug, Default)]
 pub struct Engine {
-    pub(super) rows: Table<Row>,
+    pub(super) rows: Table<ConnectionRow>,
     pub(super) shared: Shared,
 }
 
 /// One connection: that of a session, or one for its data.
 #[derive(Debug)]
-pub(super) enum Row {
+pub(super) enum ConnectionRow {
     Session(Box<Session>),
     Data(DataRow),
 }
@@ -188,7 +188,7 @@ impl Engine {
     pub fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
         while let Some(id) = self.shared.timers.pop_due(turn.now) {
             match self.rows.open_mut(id) {
-                Some(Row::Session(_)) => {
+                Some(ConnectionRow::Session(_)) => {
                     self.with_session(id, turn, |session, cx| {
                         if session.deadline.is_due(cx.now, id, &mut cx.shared.timers) {
                             session.handle_timeout(cx);
@@ -196,11 +196,11 @@ impl Engine {
                         }
                     });
                 }
-                Some(Row::Data(DataRow { closing: None, control, .. })) => {
+                Some(ConnectionRow::Data(DataRow { closing: None, control, .. })) => {
                     let control = *control;
                     self.with_session(control, turn, |session, cx| session.data_due(id, cx));
                 }
-                Some(Row::Data(row)) => {
+                Some(ConnectionRow::Data(row)) => {
                     let is_due = row.deadline.is_due(turn.now, id, &mut self.shared.timers);
                     if is_due {
                         self.shared.ready.push_back(id);
@@ -320,8 +320,8 @@ impl Engine {
     #[must_use]
     pub fn listener_of(&self, id: ConnectionId) -> Option<ListenerId> {
         match self.rows.open(id)? {
-            Row::Session(_) => None,
-            Row::Data(row) => Some(row.listener),
+            ConnectionRow::Session(_) => None,
+            ConnectionRow::Data(row) => Some(row.listener),
         }
     }
 
@@ -329,8 +329,9 @@ impl Engine {
     pub fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         let ids: Vec<_> = self.rows.ids().collect();
         // The data connection of a session goes with it.
-        let (sessions, rest): (Vec<_>, Vec<_>) =
-            ids.into_iter().partition(|id| matches!(self.rows.open(*id), Some(Row::Session(_))));
+        let (sessions, rest): (Vec<_>, Vec<_>) = ids
+            .into_iter()
+            .partition(|id| matches!(self.rows.open(*id), Some(ConnectionRow::Session(_))));
         for id in sessions.into_iter().chain(rest) {
             self.with_session(id, turn, |session, cx| {
                 session.conclude(Outcome::Failed(Failure::Stopped), cx);
@@ -348,7 +349,7 @@ impl Engine {
         handle: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
         let (row, ids) = self.rows.lend(id)?;
-        let Row::Session(session) = row else { return None };
+        let ConnectionRow::Session(session) = row else { return None };
         let mut cx = Context {
             id,
             snapshot: turn.snapshot,
@@ -373,11 +374,11 @@ impl Engine {
         handle: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
         match self.rows.open(id)? {
-            Row::Data(DataRow { control, closing: None, .. }) => {
+            ConnectionRow::Data(DataRow { control, closing: None, .. }) => {
                 let control = *control;
                 self.with_session(control, turn, handle)
             }
-            Row::Session(_) | Row::Data(_) => None,
+            ConnectionRow::Session(_) | ConnectionRow::Data(_) => None,
         }
     }
 
@@ -387,10 +388,10 @@ impl Engine {
                 RowChange::Insert(id, listener) => {
                     let (closing, deadline) = (None, Deadline::default());
                     let row = DataRow { control, listener, closing, deadline };
-                    self.rows.fill(id, Row::Data(row));
+                    self.rows.fill(id, ConnectionRow::Data(row));
                 }
                 RowChange::Close(id, how, deadline) => {
-                    if let Some(Row::Data(row)) = self.rows.open_mut(id) {
+                    if let Some(ConnectionRow::Data(row)) = self.rows.open_mut(id) {
                         (row.closing, row.deadline) = (Some(how), deadline);
                     }
                 }
@@ -402,12 +403,12 @@ impl Engine {
     /// Returns the session of a row, or `None` if it has gone.
     pub(super) fn session_of(&self, id: ConnectionId) -> Option<&Session> {
         let control = match self.rows.open(id)? {
-            Row::Session(session) => return Some(session),
-            Row::Data(row) => row.control,
+            ConnectionRow::Session(session) => return Some(session),
+            ConnectionRow::Data(row) => row.control,
         };
         match self.rows.open(control)? {
-            Row::Session(session) => Some(session),
-            Row::Data(_) => None,
+            ConnectionRow::Session(session) => Some(session),
+            ConnectionRow::Data(_) => None,
         }
     }
 }

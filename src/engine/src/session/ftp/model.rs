@@ -25,7 +25,7 @@ use crate::protocol::Protocol;
 use crate::requests::StoreRequest;
 use crate::session::ftp::Engine;
 use crate::session::ftp::data::DataCommand;
-use crate::session::ftp::engine::{DataRow, Row};
+use crate::session::ftp::engine::{ConnectionRow, DataRow};
 use crate::session::ftp::session::{DataConnection, Session};
 use crate::session::snmp::SnmpClient;
 use crate::session::stream::{ConnectionId, Connections as _, DialFault, ListenerId, Security};
@@ -132,14 +132,15 @@ impl Engine {
     /// Returns the session with this control connection, or `None` if there is none.
     pub(super) fn session(&self, id: ConnectionId) -> Option<&Session> {
         match self.rows.open(id)? {
-            Row::Session(session) => Some(session),
-            Row::Data(_) => None,
+            ConnectionRow::Session(session) => Some(session),
+            ConnectionRow::Data(_) => None,
         }
     }
 
     /// Returns the data connection, or `None` if no session has it any more.
     pub(super) fn data(&self, id: ConnectionId) -> Option<&DataConnection> {
-        let Row::Data(DataRow { closing: None, control, .. }) = self.rows.open(id)? else {
+        let ConnectionRow::Data(DataRow { closing: None, control, .. }) = self.rows.open(id)?
+        else {
             return None;
         };
         self.session(*control)?.data.as_ref().filter(|data| data.id == id)

@@ -8,7 +8,7 @@ use super::{Link, ROOM_BYTES, World};
 use crate::files;
 use crate::requests::StoreRequest;
 use crate::session::ftp::data::DataCommand;
-use crate::session::ftp::engine::{DataRow, Row};
+use crate::session::ftp::engine::{ConnectionRow, DataRow};
 use crate::session::ftp::session::{
     Closing, ControlLink, DataStage, Goal, InputEnd, Pending, Session, SessionState, Stage,
     Transfer, VaultOwner, Way,
@@ -65,7 +65,7 @@ impl World {
     /// Checks an outgoing connection that the server is about to make.
     pub(super) fn check_dial(&self, data: ConnectionId, control: ConnectionId, to: SocketAddr) {
         let row = self.engine.rows.open(data);
-        assert!(matches!(row, Some(Row::Data(row)) if row.control == control));
+        assert!(matches!(row, Some(ConnectionRow::Data(row)) if row.control == control));
         assert!(to.port() >= 1_024, "a call to {to}");
         if let Some(session) = self.engine.session(control) {
             assert_eq!(session.peer.ip().to_canonical(), to.ip(), "a call to another client");
@@ -125,12 +125,12 @@ impl World {
         let mut waiting = 0;
         for (id, row) in engine.rows.iter() {
             match row {
-                Row::Session(session) => {
+                ConnectionRow::Session(session) => {
                     let stage = session.transfer().map(|transfer| &transfer.stage);
                     waiting += usize::from(matches!(stage, Some(Stage::Slot)));
                     self.check_session(id, session);
                 }
-                Row::Data(row) => self.check_data(id, row),
+                ConnectionRow::Data(row) => self.check_data(id, row),
             }
         }
         assert_eq!(waiting, self.admission.slots.waiting(), "transfers that wait for a slot");
@@ -149,7 +149,7 @@ impl World {
         let mut cleared = std::mem::take(&mut self.cleared);
         let mut seen = BTreeMap::new();
         for (id, row) in self.engine.rows.iter() {
-            let Row::Session(session) = row else { continue };
+            let ConnectionRow::Session(session) = row else { continue };
             let Some(item) = session.transfer().and_then(kept) else { continue };
             let before = cleared.remove(&id).filter(|before| *before == item);
             if before.is_none() {

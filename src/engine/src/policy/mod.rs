@@ -33,7 +33,7 @@ use remap::MatchOn;
 pub use request::{NameError, Operation, Request, Resource};
 use route::Unroutable;
 use snapshot::{Policy, Snapshot};
-use trace::{NoTrace, Step, Trace};
+use trace::{NoTrace, Trace, TraceStep};
 use vendor;
 use wire::http::target;
 use wire::name::{BadName, FileName};
@@ -147,12 +147,12 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         let name = match name {
             Ok(name) => name,
             Err(why) => {
-                self.trace.step(|| Step::BadName { why });
+                self.trace.step(|| TraceStep::BadName { why });
                 let denial = denied_by.map_or(Denial::Name(why), Denial::AccessList);
                 return (None, Action::Refuse(denial));
             }
         };
-        self.trace.step(|| Step::Named { name: &name });
+        self.trace.step(|| TraceStep::Named { name: &name });
         if let Some(list) = denied_by {
             return (Some(name), self.override_file(&name, list));
         }
@@ -179,7 +179,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         let found = name.as_ref().and_then(|name| self.catalog.find(&stack, name));
         let found = found.filter(|entry| entry.path.as_bytes() == token);
         let dir = self.catalog.roots.get(usize::from(root.0)).map(|root| &*root.dir);
-        self.trace.step(|| Step::AcmeChallenge { dir, found: found.is_some() });
+        self.trace.step(|| TraceStep::AcmeChallenge { dir, found: found.is_some() });
         let may_be = || name.is_some_and(|name| self.catalog.may_have(&stack, &name));
         Some(match found {
             Some(entry) => Action::Serve(entry),
@@ -239,8 +239,8 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         let protocol = self.request.resource.protocol();
         let list = self.policy.access.denied_by(protocol, self.client).map(|list| &*list.name);
         self.trace.step(|| match list {
-            None => Step::Permitted,
-            Some(list) => Step::Denied { list },
+            None => TraceStep::Permitted,
+            Some(list) => TraceStep::Denied { list },
         });
         list
     }
@@ -251,7 +251,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             let (tftp, client) = (&self.policy.tftp, self.client);
             self.trace.step(|| {
                 let row = tftp.subnets.iter().find(|(net, _)| net.contains(&client));
-                Step::Limits { net: row.map(|(net, _)| net), limits: tftp.limits_for(client) }
+                TraceStep::Limits { net: row.map(|(net, _)| net), limits: tftp.limits_for(client) }
             });
         }
     }
@@ -264,7 +264,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
         let Some(name) = vendor::override_for(requested) else { return denied };
         let entry = self.catalog.find(self.request.resource.stack(self.policy), &name);
-        self.trace.step(|| Step::Override { name: &name, found: entry.is_some() });
+        self.trace.step(|| TraceStep::Override { name: &name, found: entry.is_some() });
         match entry {
             // A client that may not ask at all is not asked for a password.
             Some(entry) if self.protection([requested, &name], location(Some(entry))).is_some() => {
@@ -279,7 +279,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         if let Resource::Http { .. } = self.request.resource
             && let Some(ca) = self.policy.http.ca.as_ref().filter(|ca| ca.is_named(requested))
         {
-            self.trace.step(|| Step::CaCertificate);
+            self.trace.step(|| TraceStep::CaCertificate);
             return Action::ServeCa(ca);
         }
         let names = self.rename(requested);
@@ -355,7 +355,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
     /// Decides about a user's data by FTP, if the server can learn whose data it is.
     fn identified(&mut self, owner: VaultOwner) -> Action<'a> {
         let identification = identification(&self.policy.ftp, self.client);
-        self.trace.step(|| Step::Identification(identification));
+        self.trace.step(|| TraceStep::Identification(identification));
         match (identification, &owner) {
             (Identification::Trusted(_), VaultOwner::LoggedIn(_)) => {
                 Action::Refuse(Denial::ExtensionMissing)
@@ -393,10 +393,10 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             return Action::NeedsCredentials { row };
         }
         if let Some(rule) = rule {
-            self.trace.step(|| Step::UploadRule { rule, name: &name });
+            self.trace.step(|| TraceStep::UploadRule { rule, name: &name });
             if std::str::from_utf8(name.as_bytes()).is_err() {
                 let why = NameError::Path(BadPath::NotUtf8);
-                self.trace.step(|| Step::BadName { why });
+                self.trace.step(|| TraceStep::BadName { why });
                 return Action::Refuse(Denial::Name(why));
             }
             if append && rule.on_exists != OnExists::Append {
@@ -407,11 +407,11 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         let vault = self.request.resource.vault(self.policy);
         match vault.map(|vault| &vault.unknown) {
             Some(&Unknown::Quarantine { directory, bytes_max }) => {
-                self.trace.step(|| Step::Quarantine { directory, bytes_max });
+                self.trace.step(|| TraceStep::Quarantine { directory, bytes_max });
                 Action::Quarantine { directory, bytes_max }
             }
             Some(Unknown::Refuse) | None => {
-                self.trace.step(|| Step::NoUploadRule);
+                self.trace.step(|| TraceStep::NoUploadRule);
                 Action::Refuse(Denial::NoUploadRule)
             }
         }
@@ -440,7 +440,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         if let Some(row) = self.protection([requested, &name], location) {
             return Action::NeedsCredentials { row };
         }
-        self.trace.step(|| Step::UploadRule { rule, name: &name });
+        self.trace.step(|| TraceStep::UploadRule { rule, name: &name });
         Action::Delete { rule, name: Box::new(name.into_owned()) }
     }
 
@@ -449,7 +449,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
     }
 
     fn refuse_remapped(&mut self, why: Unroutable, denial: Denial<'a>) -> Action<'a> {
-        self.trace.step(|| Step::RemapRefused(why));
+        self.trace.step(|| TraceStep::RemapRefused(why));
         Action::Refuse(denial)
     }
 
@@ -468,7 +468,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         };
         let renamed = || names.renamed.as_deref().ok().and_then(of);
         let owner = of(names.requested).or_else(renamed)?;
-        self.trace.step(|| Step::Vault { owner: &owner });
+        self.trace.step(|| TraceStep::Vault { owner: &owner });
         Some(owner)
     }
 
@@ -482,7 +482,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         let row = rows.find(names, location, protocol, self.client)?;
         let requirement = &*rows.0.get(row)?.requirement;
         let proven = self.request.proven.is_some_and(|proof| requirement.accepts(proof));
-        self.trace.step(|| Step::Protected { row, requirement, protocol, proven });
+        self.trace.step(|| TraceStep::Protected { row, requirement, protocol, proven });
         (!proven).then_some(row)
     }
 
@@ -493,7 +493,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         for id in stack.iter() {
             let Some(root) = self.catalog.roots.get(usize::from(id.0)) else { continue };
             let found = self.catalog.find(std::slice::from_ref(id), name);
-            self.trace.step(|| Step::Looked {
+            self.trace.step(|| TraceStep::Looked {
                 root: *id,
                 dir: &root.dir,
                 name,
@@ -503,7 +503,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
                 return found;
             }
         }
-        self.trace.step(|| Step::NotFound { name });
+        self.trace.step(|| TraceStep::NotFound { name });
         None
     }
 }

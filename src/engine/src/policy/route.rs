@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::redirect::{Redirect, Redirection};
 use super::remap::{MatchOn, Remap};
-use super::trace::{Step, Trace};
+use super::trace::{Trace, TraceStep};
 use crate::address::is_for;
 use crate::catalog::RootId;
 use wire::name::{BadName, FileName};
@@ -83,19 +83,19 @@ impl Routes {
     ) -> Option<Redirection> {
         for (row, redirect) in (1..).zip(&self.redirects).filter(|(_, row)| row.on == on) {
             if !redirect.is_for(client) {
-                trace.step(|| Step::RedirectOfOthers { row });
+                trace.step(|| TraceStep::RedirectOfOthers { row });
                 continue;
             }
             if writes && !redirect.uploads {
-                trace.step(|| Step::RedirectOfReads { row });
+                trace.step(|| TraceStep::RedirectOfReads { row });
                 continue;
             }
             match redirect.apply(requested, client) {
                 Some(to) => {
-                    trace.step(|| Step::Redirected { row, to: &to });
+                    trace.step(|| TraceStep::Redirected { row, to: &to });
                     return Some(to);
                 }
-                None => trace.step(|| Step::RedirectUnmatched { row }),
+                None => trace.step(|| TraceStep::RedirectUnmatched { row }),
             }
         }
         None
@@ -118,15 +118,15 @@ impl Routes {
         let rows = (1..).zip(&self.remaps).filter(|(_, row)| row.on == MatchOn::RequestUri);
         for (row, remap) in rows {
             if !remap.is_for(client) {
-                trace.step(|| Step::RemapOfOthers { row });
+                trace.step(|| TraceStep::RemapOfOthers { row });
                 continue;
             }
             let Some(becomes) = remap.apply(uri, client) else {
-                trace.step(|| Step::RemapUnmatched { row });
+                trace.step(|| TraceStep::RemapUnmatched { row });
                 continue;
             };
             if let Ok(name) = &becomes {
-                trace.step(|| Step::Remapped { row, name, stop: false });
+                trace.step(|| TraceStep::Remapped { row, name, stop: false });
             }
             return Some(becomes.map_err(|why| Unroutable { row, why }));
         }
@@ -147,15 +147,15 @@ impl Routes {
         let rows = (1..).zip(&self.remaps).filter(|(_, row)| row.on == MatchOn::Name);
         for (row, remap) in rows {
             if !remap.is_for(client) {
-                trace.step(|| Step::RemapOfOthers { row });
+                trace.step(|| TraceStep::RemapOfOthers { row });
                 continue;
             }
             let Some(becomes) = remap.apply(name.spelling().as_bytes(), client) else {
-                trace.step(|| Step::RemapUnmatched { row });
+                trace.step(|| TraceStep::RemapUnmatched { row });
                 continue;
             };
             let becomes = becomes.map_err(|why| Unroutable { row, why })?;
-            trace.step(|| Step::Remapped { row, name: &becomes, stop: remap.stop });
+            trace.step(|| TraceStep::Remapped { row, name: &becomes, stop: remap.stop });
             name = Cow::Owned(becomes);
             if remap.stop {
                 break;
@@ -174,7 +174,7 @@ impl Routes {
     ) -> Cow<'a, [RootId]> {
         let mut before: Cow<'a, [RootId]> = Cow::Borrowed(&[]);
         for (row, roots) in (1..).zip(&self.subnets).filter(|(_, roots)| roots.is_for(client)) {
-            trace.step(|| Step::RootsOfNetwork { row, only: roots.only });
+            trace.step(|| TraceStep::RootsOfNetwork { row, only: roots.only });
             before = join(before, &roots.stack);
             if roots.only {
                 return before;

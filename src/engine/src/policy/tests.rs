@@ -25,7 +25,7 @@ use wire::time::Duration;
 struct Lines(String);
 
 impl Trace for Lines {
-    fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>) {
+    fn step<'s>(&mut self, step: impl FnOnce() -> TraceStep<'s>) {
         let step = step();
         writeln!(self.0, "{} {step}", step.label()).unwrap();
     }

@@ -22,7 +22,7 @@ use wire::name::FileName;
 /// Receives the steps of a decision.
 pub trait Trace {
     /// A step was taken. `step` is called only if the trace needs it.
-    fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>);
+    fn step<'s>(&mut self, step: impl FnOnce() -> TraceStep<'s>);
 }
 
 /// Ignores every step.
@@ -31,12 +31,12 @@ pub struct NoTrace;
 
 impl Trace for NoTrace {
     #[inline(always)]
-    fn step<'s>(&mut self, _: impl FnOnce() -> Step<'s>) {}
+    fn step<'s>(&mut self, _: impl FnOnce() -> TraceStep<'s>) {}
 }
 
 /// A step on the way from a request to a decision.
 #[derive(Clone, Copy, Debug)]
-pub enum Step<'s> {
+pub enum TraceStep<'s> {
     /// The client is on the access list.
     Permitted,
     /// The client is off it.
@@ -179,81 +179,85 @@ pub enum Step<'s> {
     NoUploadRule,
 }
 
-impl Step<'_> {
+impl TraceStep<'_> {
     /// Returns the subject of the step, in a word.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
-            Step::Permitted | Step::Denied { .. } => "access",
-            Step::Limits { .. } => "limits",
-            Step::Override { .. } => "override",
-            Step::CaCertificate => "ca",
-            Step::AcmeChallenge { .. } => "acme",
-            Step::Vault { .. } => "vault",
-            Step::Identification(_) => "who",
-            Step::Protected { .. } => "protect",
-            Step::RedirectOfOthers { .. }
-            | Step::RedirectOfReads { .. }
-            | Step::RedirectUnmatched { .. }
-            | Step::Redirected { .. } => "redirect",
-            Step::BadName { .. }
-            | Step::Named { .. }
-            | Step::RemapOfOthers { .. }
-            | Step::RemapUnmatched { .. }
-            | Step::Remapped { .. }
-            | Step::RemapRefused(_)
-            | Step::RootsOfNetwork { .. }
-            | Step::Looked { .. }
-            | Step::NotFound { .. } => "name",
-            Step::UploadRule { .. } | Step::Quarantine { .. } | Step::NoUploadRule => "upload",
+            TraceStep::Permitted | TraceStep::Denied { .. } => "access",
+            TraceStep::Limits { .. } => "limits",
+            TraceStep::Override { .. } => "override",
+            TraceStep::CaCertificate => "ca",
+            TraceStep::AcmeChallenge { .. } => "acme",
+            TraceStep::Vault { .. } => "vault",
+            TraceStep::Identification(_) => "who",
+            TraceStep::Protected { .. } => "protect",
+            TraceStep::RedirectOfOthers { .. }
+            | TraceStep::RedirectOfReads { .. }
+            | TraceStep::RedirectUnmatched { .. }
+            | TraceStep::Redirected { .. } => "redirect",
+            TraceStep::BadName { .. }
+            | TraceStep::Named { .. }
+            | TraceStep::RemapOfOthers { .. }
+            | TraceStep::RemapUnmatched { .. }
+            | TraceStep::Remapped { .. }
+            | TraceStep::RemapRefused(_)
+            | TraceStep::RootsOfNetwork { .. }
+            | TraceStep::Looked { .. }
+            | TraceStep::NotFound { .. } => "name",
+            TraceStep::UploadRule { .. }
+            | TraceStep::Quarantine { .. }
+            | TraceStep::NoUploadRule => "upload",
         }
     }
 }
 
-impl fmt::Display for Step<'_> {
+impl fmt::Display for TraceStep<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Permitted => f.write_str("allowed"),
-            Step::Denied { list } => write!(f, "denied: the address is not on {list}"),
-            Step::Limits { net: Some(net), limits } => {
+            TraceStep::Permitted => f.write_str("allowed"),
+            TraceStep::Denied { list } => write!(f, "denied: the address is not on {list}"),
+            TraceStep::Limits { net: Some(net), limits } => {
                 write!(f, "[[tftp.subnet]] {net}: {}", in_words(limits))
             }
-            Step::Limits { net: None, limits } => write!(f, "[tftp]: {}", in_words(limits)),
-            Step::BadName { why } => write!(f, "refused: {why}"),
-            Step::Named { name } => write!(f, "the name is read as {name}"),
-            Step::Override { name, found: true } => write!(f, "{name} stands in for the file"),
-            Step::Override { name, found: false } => {
+            TraceStep::Limits { net: None, limits } => write!(f, "[tftp]: {}", in_words(limits)),
+            TraceStep::BadName { why } => write!(f, "refused: {why}"),
+            TraceStep::Named { name } => write!(f, "the name is read as {name}"),
+            TraceStep::Override { name, found: true } => write!(f, "{name} stands in for the file"),
+            TraceStep::Override { name, found: false } => {
                 write!(f, "{name} would be served, but no root has it")
             }
-            Step::CaCertificate => f.write_str("the certificate of the server's own CA"),
-            Step::Vault { owner: VaultOwner::Named(item) } => {
+            TraceStep::CaCertificate => f.write_str("the certificate of the server's own CA"),
+            TraceStep::Vault { owner: VaultOwner::Named(item) } => {
                 write!(f, "a user's data: {item}")
             }
-            Step::Vault { owner: VaultOwner::LoggedIn(family) } => {
+            TraceStep::Vault { owner: VaultOwner::LoggedIn(family) } => {
                 write!(f, "the {family} of whoever is logged in at the phone")
             }
-            Step::Identification(how) => how.fmt(f),
-            Step::AcmeChallenge { dir, found } => {
+            TraceStep::Identification(how) => how.fmt(f),
+            TraceStep::AcmeChallenge { dir, found } => {
                 let place = place_of_token(*dir, *found);
                 write!(f, "a token of ACME, for everybody: {place}")
             }
-            Step::RedirectOfOthers { row } => write!(f, "redirect row {row} is for other clients"),
-            Step::RedirectOfReads { row } => {
+            TraceStep::RedirectOfOthers { row } => {
+                write!(f, "redirect row {row} is for other clients")
+            }
+            TraceStep::RedirectOfReads { row } => {
                 write!(f, "redirect row {row} is for those who read; see `uploads`")
             }
-            Step::RedirectUnmatched { row } => write!(f, "redirect row {row} does not match"),
-            Step::Redirected { row, to } => {
+            TraceStep::RedirectUnmatched { row } => write!(f, "redirect row {row} does not match"),
+            TraceStep::Redirected { row, to } => {
                 let (code, location) = (to.status.code(), to.location.escape_ascii());
                 write!(f, "redirect row {row} sends the phone to {location} ({code})")
             }
-            Step::RemapOfOthers { row } => write!(f, "remap row {row} is for other clients"),
-            Step::RemapUnmatched { row } => write!(f, "remap row {row} does not match"),
-            Step::Remapped { row, name, stop } => {
+            TraceStep::RemapOfOthers { row } => write!(f, "remap row {row} is for other clients"),
+            TraceStep::RemapUnmatched { row } => write!(f, "remap row {row} does not match"),
+            TraceStep::Remapped { row, name, stop } => {
                 let then = if *stop { ", and no further row is tried" } else { "" };
                 write!(f, "remap row {row} makes it {name}{then}")
             }
-            Step::RemapRefused(why) => write!(f, "refused: {why}"),
-            Step::Protected { row, requirement, protocol, proven: false } => {
+            TraceStep::RemapRefused(why) => write!(f, "refused: {why}"),
+            TraceStep::Protected { row, requirement, protocol, proven: false } => {
                 let how = how_to_prove(requirement, *protocol);
                 write!(
                     f,
@@ -261,22 +265,22 @@ impl fmt::Display for Step<'_> {
                     row + 1
                 )
             }
-            Step::Protected { row, proven: true, .. } => {
+            TraceStep::Protected { row, proven: true, .. } => {
                 write!(f, "the password for row {} of [[protect]] is right", row + 1)
             }
-            Step::RootsOfNetwork { row, only } => {
+            TraceStep::RootsOfNetwork { row, only } => {
                 let how =
                     if *only { "only its roots are looked in" } else { "its roots come first" };
                 write!(f, "roots row {row} is for the client, and {how}")
             }
-            Step::Looked { dir, file: Some(entry), .. } => write_found(f, dir, entry),
-            Step::Looked { dir, file: None, .. } => write!(f, "not in {}", dir.display()),
-            Step::NotFound { name } => write!(f, "not found: no root has {name}"),
-            Step::UploadRule { rule, name } => {
+            TraceStep::Looked { dir, file: Some(entry), .. } => write_found(f, dir, entry),
+            TraceStep::Looked { dir, file: None, .. } => write!(f, "not in {}", dir.display()),
+            TraceStep::NotFound { name } => write!(f, "not found: no root has {name}"),
+            TraceStep::UploadRule { rule, name } => {
                 write!(f, "row {:?} of [[upload]] stores it as {name}", rule.pattern)
             }
-            Step::Quarantine { .. } => f.write_str("nobody knows the name: quarantine"),
-            Step::NoUploadRule => f.write_str(NO_UPLOAD_RULE),
+            TraceStep::Quarantine { .. } => f.write_str("nobody knows the name: quarantine"),
+            TraceStep::NoUploadRule => f.write_str(NO_UPLOAD_RULE),
         }
     }
 }

@@ -22,7 +22,7 @@ use disk::Disk;
 use engine::catalog::{Catalog, Entry};
 use engine::policy::protect::Proof;
 use engine::policy::snapshot::Snapshot;
-use engine::policy::trace::{NoTrace, Step, Trace};
+use engine::policy::trace::{NoTrace, Trace, TraceStep};
 use engine::policy::{self, Action, Identification, Operation, Request, Resource, VaultOwner};
 use engine::protocol::Protocol;
 use engine::settings::http::CaFile;
@@ -146,20 +146,20 @@ impl Recorder<'_> {
 }
 
 impl Trace for Recorder<'_> {
-    fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>) {
+    fn step<'s>(&mut self, step: impl FnOnce() -> TraceStep<'s>) {
         let step = step();
         match step {
-            Step::Denied { list } => {
+            TraceStep::Denied { list } => {
                 let text = format!("denied, {}: the address is not on {list}", self.denied);
                 self.tell(step.label(), text);
             }
-            Step::Looked { dir, name, file: None, .. } => {
+            TraceStep::Looked { dir, name, file: None, .. } => {
                 self.tell(step.label(), step);
                 if let Some(why) = self.disk.and_then(|disk| disk.why_left_out(dir, name)) {
                     self.tell("disk", why);
                 }
             }
-            Step::Looked { dir, file: Some(entry), .. } => {
+            TraceStep::Looked { dir, file: Some(entry), .. } => {
                 self.tell(step.label(), step);
                 let served = dir.join(&*entry.path);
                 for twin in self.disk.map(|disk| disk.shadowed(&served)).unwrap_or_default() {
@@ -170,29 +170,29 @@ impl Trace for Recorder<'_> {
                     );
                 }
             }
-            Step::Permitted
-            | Step::Limits { .. }
-            | Step::BadName { .. }
-            | Step::Named { .. }
-            | Step::Override { .. }
-            | Step::CaCertificate
-            | Step::Vault { .. }
-            | Step::Identification(_)
-            | Step::AcmeChallenge { .. }
-            | Step::RedirectOfOthers { .. }
-            | Step::RedirectOfReads { .. }
-            | Step::RedirectUnmatched { .. }
-            | Step::Redirected { .. }
-            | Step::RemapOfOthers { .. }
-            | Step::RemapUnmatched { .. }
-            | Step::Remapped { .. }
-            | Step::RemapRefused(_)
-            | Step::Protected { .. }
-            | Step::RootsOfNetwork { .. }
-            | Step::NotFound { .. }
-            | Step::UploadRule { .. }
-            | Step::Quarantine { .. }
-            | Step::NoUploadRule => self.tell(step.label(), step),
+            TraceStep::Permitted
+            | TraceStep::Limits { .. }
+            | TraceStep::BadName { .. }
+            | TraceStep::Named { .. }
+            | TraceStep::Override { .. }
+            | TraceStep::CaCertificate
+            | TraceStep::Vault { .. }
+            | TraceStep::Identification(_)
+            | TraceStep::AcmeChallenge { .. }
+            | TraceStep::RedirectOfOthers { .. }
+            | TraceStep::RedirectOfReads { .. }
+            | TraceStep::RedirectUnmatched { .. }
+            | TraceStep::Redirected { .. }
+            | TraceStep::RemapOfOthers { .. }
+            | TraceStep::RemapUnmatched { .. }
+            | TraceStep::Remapped { .. }
+            | TraceStep::RemapRefused(_)
+            | TraceStep::Protected { .. }
+            | TraceStep::RootsOfNetwork { .. }
+            | TraceStep::NotFound { .. }
+            | TraceStep::UploadRule { .. }
+            | TraceStep::Quarantine { .. }
+            | TraceStep::NoUploadRule => self.tell(step.label(), step),
         }
     }
 }

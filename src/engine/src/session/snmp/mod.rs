@@ -23,7 +23,7 @@ pub use phone_identity::{IdentityError, PhoneIdentity, TEXT_CHARS_MAX};
 use crate::metrics::Counters;
 use crate::session::timer::{Deadline, Timers};
 use crate::settings::snmp::SnmpPolicy;
-use query::{Attempt, Query, Step, agent, canonical};
+use query::{Attempt, Query, ReplyOutcome, agent, canonical};
 use vendor::objects::ObjectId;
 use wire::snmp::{Community, Version, parse_reply, write_get};
 use wire::time::{Duration, Instant};
@@ -203,16 +203,16 @@ impl SnmpClient {
         let Attempt { community, version, .. } = &*attempt;
         let manner = AgentProfile { community: community.clone(), version: *version };
         match step {
-            Step::Stray => counters.snmp_strays.up(),
-            Step::Ask => {
+            ReplyOutcome::Stray => counters.snmp_strays.up(),
+            ReplyOutcome::Ask => {
                 attempt.request_id = next_id(self.seed, &mut self.ids);
                 self.queue(agent);
             }
-            Step::Known(identity) => {
+            ReplyOutcome::Known(identity) => {
                 counters.snmp_answers.up();
                 self.end(agent, Ok(identity), Some(manner), counters, now);
             }
-            Step::GiveUp(trouble) => {
+            ReplyOutcome::GiveUp(trouble) => {
                 query.give_up(&manner.community, trouble);
                 if query.is_exhausted() {
                     counters.snmp_answers.up();

@@ -95,7 +95,7 @@ enum Question {
 
 /// The result of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ReplyOutcome {
     /// It does not answer the question.
     Stray,
     /// The next question is set, and is to be sent.
@@ -140,12 +140,16 @@ impl Attempt {
     }
 
     /// Takes an answer to the current question; `requested` are its objects.
-    pub(super) fn handle_answer(&mut self, message: &Message<'_>, requested: &[ObjectId]) -> Step {
+    pub(super) fn handle_answer(
+        &mut self,
+        message: &Message<'_>,
+        requested: &[ObjectId],
+    ) -> ReplyOutcome {
         let varbinds = || message.varbinds.iter();
         let is_same = message.varbinds.count() == requested.len()
             && varbinds().zip(requested).all(|(varbind, object)| varbind.oid.is(object));
         if message.status == Status::OK && !is_same {
-            return Step::Stray;
+            return ReplyOutcome::Stray;
         }
         self.is_answered = true;
         let identity = match (self.question, message.status) {
@@ -168,7 +172,7 @@ impl Attempt {
                     false if set + 1 < OBJECT_SETS.len() => {
                         self.ask(Question::Model { set: set + 1 })
                     }
-                    false => Step::GiveUp(IdentityError::Stranger),
+                    false => ReplyOutcome::GiveUp(IdentityError::Stranger),
                 };
             }
             (Question::Objects { set, gone }, Status::OK) => {
@@ -179,24 +183,32 @@ impl Attempt {
                 return self.miss(set, gone, message, status);
             }
         };
-        identity.map_or(Step::GiveUp(IdentityError::Stranger), Step::Known)
+        identity.map_or(ReplyOutcome::GiveUp(IdentityError::Stranger), ReplyOutcome::Known)
     }
 
     /// Leaves out the object that causes the error.
-    fn miss(&mut self, set: usize, gone: u32, message: &Message<'_>, status: Status) -> Step {
+    fn miss(
+        &mut self,
+        set: usize,
+        gone: u32,
+        message: &Message<'_>,
+        status: Status,
+    ) -> ReplyOutcome {
         let place = usize::try_from(message.error_index).unwrap_or(usize::MAX);
         let blamed = place.checked_sub(1).and_then(|place| left(set, gone).nth(place));
-        let Some((bit, _)) = blamed else { return Step::GiveUp(IdentityError::Refused(status)) };
+        let Some((bit, _)) = blamed else {
+            return ReplyOutcome::GiveUp(IdentityError::Refused(status));
+        };
         let gone = gone | 1 << bit;
         match left(set, gone).next() {
             Some(_) => self.ask(Question::Objects { set, gone }),
-            None => Step::GiveUp(IdentityError::Stranger),
+            None => ReplyOutcome::GiveUp(IdentityError::Stranger),
         }
     }
 
-    fn ask(&mut self, question: Question) -> Step {
+    fn ask(&mut self, question: Question) -> ReplyOutcome {
         self.question = question;
-        Step::Ask
+        ReplyOutcome::Ask
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Sockets<E> {
 
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum SocketProgress {
     Again,
     Blocked,
     Gone,
@@ -174,27 +174,27 @@ impl<E: Connections> Sockets<E> {
                 Next::Write => self.write(id, line, network, turn),
                 Next::Shut => {
                     network.shut(line, Side::Server);
-                    Step::Again
+                    SocketProgress::Again
                 }
-                Next::Wait => Step::Blocked,
+                Next::Wait => SocketProgress::Blocked,
                 Next::Measure => {
                     self.measure(id, line, network, turn);
-                    Step::Again
+                    SocketProgress::Again
                 }
                 // Phones of this world speak no TLS.
                 Next::StartTls | Next::Reset => {
                     network.reset(line, Side::Server);
-                    Step::Gone
+                    SocketProgress::Gone
                 }
                 Next::Close => {
                     network.close(line, Side::Server);
-                    Step::Gone
+                    SocketProgress::Gone
                 }
             };
             match step {
-                Step::Again => {}
-                Step::Blocked => return self.tell_hangup(id, line, network, turn),
-                Step::Gone => return self.forget(id, turn),
+                SocketProgress::Again => {}
+                SocketProgress::Blocked => return self.tell_hangup(id, line, network, turn),
+                SocketProgress::Gone => return self.forget(id, turn),
             }
         }
         self.is_restless = true;
@@ -206,21 +206,21 @@ impl<E: Connections> Sockets<E> {
         line: LineId,
         network: &mut Network,
         turn: &mut TurnContext<'_>,
-    ) -> Step {
+    ) -> SocketProgress {
         let bytes_max = 1 + self.random.below(PART_BYTES as u64) as usize;
         match network.read(line, Side::Server, bytes_max) {
             Read::Bytes(bytes) => {
                 self.engine.handle_bytes(id, &bytes, turn);
-                Step::Again
+                SocketProgress::Again
             }
-            Read::Nothing => Step::Blocked,
+            Read::Nothing => SocketProgress::Blocked,
             Read::End => {
                 self.engine.handle_end(id, turn);
-                Step::Again
+                SocketProgress::Again
             }
             Read::Broken(broken) => {
                 self.break_off(id, line, broken, network, turn);
-                Step::Blocked
+                SocketProgress::Blocked
             }
         }
     }
@@ -231,7 +231,7 @@ impl<E: Connections> Sockets<E> {
         line: LineId,
         network: &mut Network,
         turn: &mut TurnContext<'_>,
-    ) -> Step {
+    ) -> SocketProgress {
         let outgoing = self.engine.outgoing(id);
         let mut bytes = outgoing.head.to_vec();
         match outgoing.payload {
@@ -245,7 +245,7 @@ impl<E: Connections> Sockets<E> {
         }
         if bytes.is_empty() {
             self.engine.handle_cut(id, turn);
-            return Step::Again;
+            return SocketProgress::Again;
         }
         if self.bug == Some(Bug::CorruptsFiles) && outgoing.head.is_empty() {
             bytes[0] ^= 1;
@@ -254,11 +254,11 @@ impl<E: Connections> Sockets<E> {
             0 => {
                 self.measure(id, line, network, turn);
                 self.engine.handle_blocked(id, turn);
-                Step::Blocked
+                SocketProgress::Blocked
             }
             count => {
                 self.engine.handle_sent(id, count, turn);
-                Step::Again
+                SocketProgress::Again
             }
         }
     }

@@ -19,8 +19,8 @@ use socket2::SockRef;
 use crate::net::services::TOKENS_PER_SERVICE;
 use crate::net::stream::orphans::{Orphans, SocketTerms};
 use crate::net::stream::socket::{
-    FLUSH_LOOK, Socket, Step, break_off, close_in_peace, dial_fault, end, flush, measure, read,
-    write,
+    FLUSH_LOOK, Socket, SocketProgress, break_off, close_in_peace, dial_fault, end, flush, measure,
+    read, write,
 };
 use crate::net::tls::{SharedTerms, TlsSession};
 use crate::sys::sockets::{AcceptFault, accept_fault};
@@ -275,8 +275,10 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Switches a connection to TLS.
-    fn secure(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) -> Step {
-        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return Step::Gone };
+    fn secure(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) -> SocketProgress {
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else {
+            return SocketProgress::Gone;
+        };
         let listener = self.listeners.iter().find(|one| one.id == socket.listener);
         let terms = listener.and_then(|listener| listener.terms.as_ref());
         let accept = match self.engine.is_one_way(id) {
@@ -290,13 +292,13 @@ impl<E: Connections> Streams<E> {
                 }
                 socket.tls = Some(Box::new(tls));
                 socket.readable = true;
-                Step::Again
+                SocketProgress::Again
             }
             // What must be encrypted is never sent in clear.
             Some(Err(_)) | None => {
                 self.engine.handle_gone(id, turn);
                 self.close(id, turn);
-                Step::Gone
+                SocketProgress::Gone
             }
         }
     }
@@ -336,34 +338,34 @@ impl<E: Connections> Streams<E> {
                 Next::Write => write(socket, &mut self.engine, &mut left, turn),
                 Next::Shut => {
                     end(socket);
-                    Step::Again
+                    SocketProgress::Again
                 }
                 Next::Wait => flush(socket),
                 Next::Measure => {
                     measure(socket, &mut self.engine, turn);
-                    Step::Again
+                    SocketProgress::Again
                 }
                 Next::StartTls => self.secure(id, turn),
                 Next::Reset => {
                     // Otherwise the kernel would keep offering it to the phone for minutes.
                     let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
-                    Step::Gone
+                    SocketProgress::Gone
                 }
                 Next::Close => match close_in_peace(socket, &self.terms, turn.now) {
                     true => return self.leave(id, turn),
                     false => {
                         self.engine.handle_flushing(id, turn.now + FLUSH_LOOK);
-                        Step::Blocked
+                        SocketProgress::Blocked
                     }
                 },
             };
             match step {
-                Step::Again => {}
-                Step::Blocked => {
+                SocketProgress::Again => {}
+                SocketProgress::Blocked => {
                     self.tell_hangup(id, turn);
                     return self.wait_for(id, turn);
                 }
-                Step::Gone => return self.close(id, turn),
+                SocketProgress::Gone => return self.close(id, turn),
             }
         }
     }

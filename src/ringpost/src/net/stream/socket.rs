@@ -46,7 +46,7 @@ pub(super) struct Socket {
 }
 
 /// The result of one step with a socket.
-pub(super) enum Step {
+pub(super) enum SocketProgress {
     /// There may be more to do at once.
     Again,
     /// An event must come first.
@@ -96,7 +96,7 @@ pub(super) fn read<E: Connections>(
     engine: &mut E,
     room: &mut [u8],
     turn: &mut TurnContext<'_>,
-) -> Step {
+) -> SocketProgress {
     if !socket.readable {
         return flush(socket);
     }
@@ -123,7 +123,7 @@ pub(super) fn read<E: Connections>(
                 true => engine.handle_truncated(id, turn),
                 false => engine.handle_end(id, turn),
             }
-            Step::Again
+            SocketProgress::Again
         }
         Ok(count) => {
             // A partial read: nothing is left, and an event reports further data.
@@ -131,13 +131,13 @@ pub(super) fn read<E: Connections>(
             socket.emptied = count < room.len() && socket.tls.is_none() && is_whole;
             socket.readable = !socket.emptied || socket.ended || !socket.registered;
             engine.handle_bytes(id, &room[..count], turn);
-            Step::Again
+            SocketProgress::Again
         }
         Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
             socket.readable = false;
-            if is_news { Step::Again } else { flush(socket) }
+            if is_news { SocketProgress::Again } else { flush(socket) }
         }
-        Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
+        Err(fault) if fault.kind() == io::ErrorKind::Interrupted => SocketProgress::Again,
         Err(fault) => {
             let why = socket.tls.as_ref().and_then(|tls| tls.fault());
             match why {
@@ -151,7 +151,7 @@ pub(super) fn read<E: Connections>(
                 }
                 None => break_off(socket, engine, Some(&fault), turn),
             }
-            Step::Gone
+            SocketProgress::Gone
         }
     }
 }
@@ -170,9 +170,9 @@ pub(super) fn write<E: Connections>(
     engine: &mut E,
     left: &mut usize,
     turn: &mut TurnContext<'_>,
-) -> Step {
+) -> SocketProgress {
     if !socket.writable {
-        return Step::Blocked;
+        return SocketProgress::Blocked;
     }
     let id = socket.id;
     let outgoing = engine.outgoing(id);
@@ -185,41 +185,41 @@ pub(super) fn write<E: Connections>(
     match result {
         Ok(0) => {
             engine.handle_cut(id, turn);
-            Step::Again
+            SocketProgress::Again
         }
         Ok(count) => {
             *left = left.saturating_sub(count);
             engine.handle_sent(id, count, turn);
-            Step::Again
+            SocketProgress::Again
         }
         Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
             turn.counters.stream_would_block.up();
             socket.writable = !socket.registered;
             measure(socket, engine, turn);
             engine.handle_blocked(id, turn);
-            Step::Blocked
+            SocketProgress::Blocked
         }
-        Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
+        Err(fault) if fault.kind() == io::ErrorKind::Interrupted => SocketProgress::Again,
         Err(fault) => {
             break_off(socket, engine, Some(&fault), turn);
-            Step::Gone
+            SocketProgress::Gone
         }
     }
 }
 
 /// Sends encrypted data. There is nothing else to do at the moment.
-pub(super) fn flush(socket: &mut Socket) -> Step {
-    let Some(tls) = &mut socket.tls else { return Step::Blocked };
+pub(super) fn flush(socket: &mut Socket) -> SocketProgress {
+    let Some(tls) = &mut socket.tls else { return SocketProgress::Blocked };
     if !tls.has_unsent() || !socket.writable {
-        return Step::Blocked;
+        return SocketProgress::Blocked;
     }
     match tls.flush(&mut socket.stream) {
-        Ok(()) => Step::Blocked,
+        Ok(()) => SocketProgress::Blocked,
         Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
             socket.writable = !socket.registered;
-            Step::Blocked
+            SocketProgress::Blocked
         }
-        Err(_) => Step::Gone,
+        Err(_) => SocketProgress::Gone,
     }
 }
 

@@ -47,7 +47,7 @@ const CLAIMS_MAX: usize = 8;
 /// The steps at which a test can make a disk fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(PartialOrd, Ord))]
-pub(crate) enum Step {
+pub(crate) enum DiskStep {
     MakeDirectory,
     Create,
     Write,
@@ -76,17 +76,17 @@ pub(crate) struct Disk {
     pub(crate) log: RateLimitedLog,
     /// The step at which a test makes the disk fail.
     #[cfg(test)]
-    pub(crate) fault: Option<Fault>,
+    pub(crate) fault: Option<InjectedFault>,
     /// The steps that were reached.
     #[cfg(test)]
-    pub(crate) reached: parking_lot::Mutex<Vec<Step>>,
+    pub(crate) reached: parking_lot::Mutex<Vec<DiskStep>>,
 }
 
 /// A failure that a test requests.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
-    pub(crate) step: Step,
+pub(crate) struct InjectedFault {
+    pub(crate) step: DiskStep,
     /// Whether the process ends there without cleaning up.
     pub(crate) crash: bool,
     /// Which of the calls fails, counted from 1; `None` for all.
@@ -94,9 +94,9 @@ pub(crate) struct Fault {
 }
 
 #[cfg(test)]
-impl Fault {
+impl InjectedFault {
     /// Returns whether this step, the last one reached, fails.
-    fn is_now(self, step: Step, reached: &[Step]) -> bool {
+    fn is_now(self, step: DiskStep, reached: &[DiskStep]) -> bool {
         let times = reached.iter().filter(|reached| **reached == self.step).count();
         match self.nth {
             None => self.step == step,
@@ -122,7 +122,7 @@ impl Disk {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
             found => return found,
         }
-        self.reach(Step::MakeDirectory)?;
+        self.reach(DiskStep::MakeDirectory)?;
         let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
         let missing = path.ancestors().take_while(is_missing).count();
         std::fs::create_dir_all(path)?;
@@ -162,7 +162,7 @@ impl Disk {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
             Err(why) => return Err(why),
         }
-        self.reach(Step::MakeDirectory)?;
+        self.reach(DiskStep::MakeDirectory)?;
         match make_directory(dir, name, mode) {
             Err(there) if there.kind() != io::ErrorKind::AlreadyExists => return Err(there),
             Ok(()) | Err(_) => self.changed(path, dir),
@@ -238,7 +238,7 @@ impl Disk {
         to: Target,
         attrs: FileAttrs<'_>,
     ) -> io::Result<TempFile> {
-        self.reach(Step::Create)?;
+        self.reach(DiskStep::Create)?;
         let mut options = OpenOptions::new();
         // A change that begins anew reads again what it has written.
         options.read(true).write(true).create_new(true);
@@ -267,7 +267,7 @@ impl Disk {
     }
 
     fn fill(&self, temp: &TempFile, bytes: &[u8], modified: Option<SystemTime>) -> io::Result<()> {
-        self.reach(Step::Write)?;
+        self.reach(DiskStep::Write)?;
         (&temp.file).write_all(bytes)?;
         modified.map_or(Ok(()), |modified| temp.file.set_modified(modified))
     }
@@ -278,13 +278,13 @@ impl Disk {
         temp: &TempFile,
         write: impl FnOnce(&std::fs::File) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.reach(Step::Write)?;
+        self.reach(DiskStep::Write)?;
         write(&temp.file)
     }
 
     /// Removes a file, unless it is gone already. A crash may bring it back.
     pub(crate) fn remove(&self, dir: &Dir, name: &str) -> io::Result<()> {
-        self.reach(Step::Remove)?;
+        self.reach(DiskStep::Remove)?;
         match dir.remove_file(name) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
             Ok(()) | Err(_) => Ok(()),
@@ -294,7 +294,7 @@ impl Disk {
     /// Removes a file of `dir`, whose path is `path`. The removal is durable once the batch is
     /// synced.
     pub(crate) fn take_away(&mut self, path: &Path, dir: &Arc<Dir>, name: &str) -> io::Result<()> {
-        self.reach(Step::Remove)?;
+        self.reach(DiskStep::Remove)?;
         dir.remove_file(name)?;
         self.changed(path, dir);
         Ok(())
@@ -304,7 +304,7 @@ impl Disk {
     pub(crate) fn sync_files<'a>(&self, temp_files: impl Iterator<Item = &'a mut TempFile>) {
         let mut temp_files: Vec<_> = temp_files.collect();
         let synced = in_parallel(&temp_files, |temp| {
-            self.reach(Step::Sync)?;
+            self.reach(DiskStep::Sync)?;
             temp.file.sync_all()
         });
         for (temp, synced) in temp_files.iter_mut().zip(synced) {
@@ -317,7 +317,7 @@ impl Disk {
     /// client cancelled it.
     pub(crate) fn place(&mut self, mut temp: TempFile) -> io::Result<Version> {
         let synced = std::mem::replace(&mut temp.synced, Ok(()));
-        let renamed = synced.and_then(|()| self.reach(Step::Rename));
+        let renamed = synced.and_then(|()| self.reach(DiskStep::Rename));
         let renamed = renamed.and_then(|()| match &temp.cancel {
             Some(cancel) if !cancel.commit() => Err(io::ErrorKind::ConnectionAborted.into()),
             Some(_) | None => Ok(()),
@@ -365,7 +365,7 @@ impl Disk {
         let unsynced: Vec<_> = dirs.chain(files).collect();
         let synced = in_parallel(&unsynced, |(_, unsynced)| match unsynced {
             Unsynced::Directory(dir) => {
-                self.reach(Step::SyncDirectory)?;
+                self.reach(DiskStep::SyncDirectory)?;
                 sync_directory(dir)
             }
             Unsynced::File(file) => file.sync_data(),
@@ -386,7 +386,7 @@ impl Disk {
     }
 
     /// Succeeds, unless a test makes this step fail.
-    pub(crate) fn reach(&self, step: Step) -> io::Result<()> {
+    pub(crate) fn reach(&self, step: DiskStep) -> io::Result<()> {
         #[cfg(test)]
         {
             let mut reached = self.reached.lock();

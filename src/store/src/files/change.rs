@@ -7,7 +7,7 @@ use std::io;
 
 use super::resolve::{WriteTarget, canonical, must_stay, present};
 use super::thread::Files;
-use crate::durable::{Step, make_directory, placement, sweep};
+use crate::durable::{DiskStep, make_directory, placement, sweep};
 use engine::files::{FilesError, ForbiddenReason, Tree, TreePath};
 
 impl Files {
@@ -23,7 +23,7 @@ impl Files {
         }
         let made = self
             .disk
-            .reach(Step::MakeDirectory)
+            .reach(DiskStep::MakeDirectory)
             .and_then(|()| make_directory(&target.dir, &target.name, 0));
         made.map_err(|why| self.fault(&why, "make", &target.full()))?;
         self.disk.changed(&target.path, &target.dir);
@@ -103,7 +103,7 @@ impl Files {
         let alone = placement::lock();
         let renamed = self
             .disk
-            .reach(Step::Rename)
+            .reach(DiskStep::Rename)
             .and_then(|()| old.dir.rename(&old.name, &new.dir, &new.name));
         drop(alone);
         renamed.map_err(|why| match why.kind() == io::ErrorKind::InvalidInput {

@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use super::resolve::{WriteTarget, present};
 use super::thread::Files;
 use crate::durable::placement::{self, Occupant, REDOS_MAX};
-use crate::durable::{Disk, FileAttrs, Step, Target, TempFile};
+use crate::durable::{Disk, DiskStep, FileAttrs, Target, TempFile};
 use crate::version::VersionExt as _;
 use engine::cancel::CancelToken;
 use engine::catalog::Stored;
@@ -159,7 +159,7 @@ impl Files {
         let is_due = upload.unflushed_bytes.saturating_add(more) >= FLUSH_BYTES;
         let written = self
             .disk
-            .reach(Step::Write)
+            .reach(DiskStep::Write)
             .and_then(|()| self.reserve.spares(file, more))
             .and_then(|()| file.write_all(&bytes))
             .and_then(|()| if is_due { file.sync_data() } else { Ok(()) });

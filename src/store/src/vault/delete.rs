@@ -144,7 +144,7 @@ mod tests {
     use super::super::jobs::{Job, Outcome};
     use super::super::store::Directories;
     use super::*;
-    use crate::durable::{Fault, Step};
+    use crate::durable::{DiskStep, InjectedFault};
     use engine::catalog::StoreError::{Io, NotAFile, NotThere, Precondition as Unmet};
     use engine::vault::upload::{OnExists, Upload};
     use std::fs;
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn what_is_not_synced_is_not_told_to_be_gone() {
         let mut bench = Bench::new(&["a.log"]);
-        let fault = Fault { step: Step::SyncDirectory, crash: false, nth: None };
+        let fault = InjectedFault { step: DiskStep::SyncDirectory, crash: false, nth: None };
         bench.writer.fail(Some(fault));
         assert_eq!(bench.delete("a.log"), Err(Io));
     }

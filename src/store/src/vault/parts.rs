@@ -12,7 +12,7 @@ use cap_std::fs::{Dir, OpenOptions};
 
 use super::directories::{InUse, used_in};
 use super::store::{DIRECTORY_FILES_MAX, DirectoryUsage, RECOUNT_EVERY, Writer};
-use crate::durable::{Disk, FileAttrs, Step, Target, TempFile};
+use crate::durable::{Disk, DiskStep, FileAttrs, Target, TempFile};
 use engine::catalog::StoreError;
 use engine::vault::spool::{PartDone, PartOp, Spool};
 use engine::vault::upload::Upload;
@@ -137,7 +137,7 @@ impl Writer {
             None => self.new_spool(&top),
         };
         let written = spool.and_then(|mut spool| {
-            self.disk.reach(Step::Write)?;
+            self.disk.reach(DiskStep::Write)?;
             write_spool(&mut spool, &bytes).map(|()| spool)
         });
         let spool = written.map_err(|why| self.refusal(&why, &top))?;
@@ -147,7 +147,7 @@ impl Writer {
 
     /// Creates an unnamed file in the file system of a directory.
     fn new_spool(&mut self, top: &Path) -> io::Result<Spool> {
-        self.disk.reach(Step::Create)?;
+        self.disk.reach(DiskStep::Create)?;
         let dir = self.disk.top(top)?;
         let name = Disk::temp_name();
         let mut options = OpenOptions::new();

@@ -498,7 +498,7 @@ fn now() -> Timestamp {
 #[cfg(unix)]
 mod tests {
     use super::*;
-    use crate::durable::{Fault, Step};
+    use crate::durable::{DiskStep, InjectedFault};
     use crate::version::VersionExt as _;
     use engine::vault::request::Precondition;
     use std::fs;
@@ -512,12 +512,12 @@ mod tests {
         }
 
         /// Makes a step fail from now on.
-        pub(in crate::vault) fn fail(&mut self, fault: Option<Fault>) {
+        pub(in crate::vault) fn fail(&mut self, fault: Option<InjectedFault>) {
             self.disk.fault = fault;
         }
 
         /// Returns the steps of the disk that were reached.
-        pub(in crate::vault) fn reached(&self) -> Vec<Step> {
+        pub(in crate::vault) fn reached(&self) -> Vec<DiskStep> {
             self.disk.reached.lock().clone()
         }
     }
@@ -732,11 +732,11 @@ mod tests {
 
     #[test]
     fn a_step_that_fails_leaves_the_old_version_and_nothing_else() {
-        for step in [Step::Create, Step::Write, Step::Sync, Step::Rename] {
+        for step in [DiskStep::Create, DiskStep::Write, DiskStep::Sync, DiskStep::Rename] {
             for rule in [OnExists::Replace, OnExists::Append] {
                 let mut bench = Bench::new();
                 bench.store("a", "old", OnExists::Replace).unwrap();
-                bench.writer.fail(Some(Fault { step, crash: false, nth: None }));
+                bench.writer.fail(Some(InjectedFault { step, crash: false, nth: None }));
                 assert_eq!(bench.store("a", "new", rule), Err(StoreError::Io), "{step:?}");
                 assert_eq!(bench.text("a"), "old", "{step:?}");
                 assert_eq!(bench.names(), ["a"], "{step:?}");
@@ -751,7 +751,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.store("a", "old", OnExists::Replace).unwrap();
         bench.writer.disk.fault =
-            Some(Fault { step: Step::SyncDirectory, crash: false, nth: None });
+            Some(InjectedFault { step: DiskStep::SyncDirectory, crash: false, nth: None });
         assert_eq!(bench.store("a", "new", OnExists::Replace), Err(StoreError::Io));
         assert_eq!(bench.names(), ["a"]);
     }

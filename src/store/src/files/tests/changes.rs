@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use super::*;
-use crate::durable::Step;
+use crate::durable::DiskStep;
 
 fn make(path: &str) -> FilesOp {
     FilesOp::MakeDirectory { at: at(path) }
@@ -186,18 +186,18 @@ fn another_time_makes_another_file_of_the_same_bytes() {
 fn what_is_not_durable_is_not_acknowledged() {
     let mut bench = Bench::new();
     bench.put("common/a", "x");
-    bench.fail(Step::SyncDirectory, false);
+    bench.fail(DiskStep::SyncDirectory, false);
     for op in [make("/common/dir"), FilesOp::Touch { at: at("/common/a"), unix_s: 1 }] {
         assert_eq!(bench.fault(op), Some(FilesError::Io));
     }
     assert_eq!(bench.rename("/common/a", "/common/b"), Err(FilesError::Io));
     assert_eq!(bench.fault(delete("/common/b")), Some(FilesError::Io));
     bench.files.disk.fault = None;
-    bench.fail(Step::Rename, false);
+    bench.fail(DiskStep::Rename, false);
     bench.put("common/a", "x");
     assert_eq!(bench.rename("/common/a", "/common/b"), Err(FilesError::Io));
     assert_eq!(bench.text("common/a").as_deref(), Some("x"));
-    bench.fail(Step::MakeDirectory, false);
+    bench.fail(DiskStep::MakeDirectory, false);
     assert_eq!(bench.fault(make("/common/other")), Some(FilesError::Io));
 }
 

@@ -139,8 +139,8 @@ impl Bench {
         Some((entry.path.to_string(), entry.version.bytes))
     }
 
-    fn fail(&mut self, step: durable::Step, crash: bool) {
-        self.files.disk.fault = Some(durable::Fault { step, crash, nth: None });
+    fn fail(&mut self, step: durable::DiskStep, crash: bool) {
+        self.files.disk.fault = Some(durable::InjectedFault { step, crash, nth: None });
     }
 
     /// Returns every temporary file that is left.

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::super::upload::{Reserve, UPLOADS_MAX};
 use super::*;
-use crate::durable::Step;
+use crate::durable::DiskStep;
 
 #[test]
 fn an_upload_is_in_the_catalog_whole_once_it_is_answered_and_not_before() {
@@ -195,7 +195,13 @@ fn a_new_file_has_the_mode_of_the_one_that_it_replaces() {
 
 #[test]
 fn no_step_that_fails_is_acknowledged_and_the_old_version_stays() {
-    for step in [Step::Create, Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory] {
+    for step in [
+        DiskStep::Create,
+        DiskStep::Write,
+        DiskStep::Sync,
+        DiskStep::Rename,
+        DiskStep::SyncDirectory,
+    ] {
         for crash in [false, true] {
             let mut bench = Bench::new();
             bench.put("common/a", "old");
@@ -203,7 +209,7 @@ fn no_step_that_fails_is_acknowledged_and_the_old_version_stays() {
             let stored = bench.upload("/common/a", UploadMode::Replace, "new");
             assert_eq!(stored.err(), Some(FilesError::Io), "{step:?}");
             let temp_files = bench.temp_files();
-            if step != Step::SyncDirectory {
+            if step != DiskStep::SyncDirectory {
                 assert_eq!(bench.text("common/a").as_deref(), Some("old"), "{step:?}");
             }
             assert!(crash || temp_files.is_empty(), "{step:?} leaves {temp_files:?}");

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
 use super::{Bench, item};
-use crate::durable::{Fault, Step};
+use crate::durable::{DiskStep, InjectedFault};
 use crate::vault::archive::{self, ArchiveError, Intake, Limits};
 use crate::vault::versions;
 use engine::vault::request::{Precondition, VaultOp};
@@ -240,12 +240,12 @@ fn what_was_added_before_the_disk_failed_is_told_and_the_rest_comes_with_the_nex
     let (mut from, mut to) = (Bench::new(), Bench::new());
     from.keep_two_and_forget();
     let archive = from.export();
-    to.writer.fail(Some(Fault { step: Step::Rename, crash: false, nth: None }));
+    to.writer.fail(Some(InjectedFault { step: DiskStep::Rename, crash: false, nth: None }));
     let (intake, done) = to.import(&archive);
     assert!(matches!(done, Err(ArchiveError::Vault(_))), "{done:?}");
     assert_eq!(intake.added, 0);
     assert!(to.strays().is_empty());
-    to.writer.fail(Some(Fault { step: Step::SyncDirectory, crash: false, nth: None }));
+    to.writer.fail(Some(InjectedFault { step: DiskStep::SyncDirectory, crash: false, nth: None }));
     assert!(matches!(to.import(&archive).1, Err(ArchiveError::Vault(_))));
     to.writer.fail(None);
     to.import(&archive).1.unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use super::super::archive_monthly::{self, ArchiveReport};
 use super::super::versions::{self, VersionName};
 use super::{Bench, item};
-use crate::durable::{Disk, Fault, Step};
+use crate::durable::{Disk, DiskStep, InjectedFault};
 use engine::vault::names::Item;
 use engine::vault::request::ArchivePolicy;
 use engine::vault::timestamp::Timestamp;
@@ -128,21 +128,21 @@ fn old_versions_go_byte_for_byte_into_an_archive_of_their_month_and_extension() 
 
 #[test]
 fn wherever_the_job_is_cut_off_nothing_is_lost_and_the_next_one_ends_it() {
-    const STEPS: [Step; 7] = [
-        Step::MakeDirectory,
-        Step::Create,
-        Step::Write,
-        Step::Sync,
-        Step::Rename,
-        Step::SyncDirectory,
-        Step::Remove,
+    const STEPS: [DiskStep; 7] = [
+        DiskStep::MakeDirectory,
+        DiskStep::Create,
+        DiskStep::Write,
+        DiskStep::Sync,
+        DiskStep::Rename,
+        DiskStep::SyncDirectory,
+        DiskStep::Remove,
     ];
     for step in STEPS {
         for crash in [false, true] {
             for nth in [1, 2, 4] {
                 let bench = Bench::with_months();
                 let before = bench.here();
-                let fault = Some(Fault { step, crash, nth: Some(nth) });
+                let fault = Some(InjectedFault { step, crash, nth: Some(nth) });
                 let mut disk = Disk::default();
                 disk.fault = fault;
                 let gathered = bench.gather(&mut disk);

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::super::store::{Job, Outcome};
 use super::super::versions::{self, VersionName};
 use super::{Bench, item};
-use crate::durable::{Fault, Step};
+use crate::durable::{DiskStep, InjectedFault};
 use engine::vault::request::{Precondition, VaultError, VaultOp};
 use engine::vault::timestamp::Timestamp;
 use wire::http::response::EntityTag;
@@ -167,8 +167,14 @@ fn of_two_who_change_what_they_saw_in_one_batch_one_is_refused() {
     assert!(matches!(outcomes[1], Outcome::Vault(Err(VaultError::Precondition))));
 }
 
-const STEPS: [Step; 6] =
-    [Step::MakeDirectory, Step::Create, Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory];
+const STEPS: [DiskStep; 6] = [
+    DiskStep::MakeDirectory,
+    DiskStep::Create,
+    DiskStep::Write,
+    DiskStep::Sync,
+    DiskStep::Rename,
+    DiskStep::SyncDirectory,
+];
 
 #[test]
 fn a_step_that_fails_is_not_acknowledged_and_leaves_no_stray() {
@@ -177,11 +183,11 @@ fn a_step_that_fails_is_not_acknowledged_and_leaves_no_stray() {
             let mut bench = Bench::new();
             bench.keep(&item("1"), "old").unwrap();
             bench.restart();
-            bench.writer.fail(Some(Fault { step, crash, nth: None }));
+            bench.writer.fail(Some(InjectedFault { step, crash, nth: None }));
             let kept = bench.keep(&item("1"), "new");
             let new_family = bench.keep(&item("2"), "new");
             assert_eq!(new_family, Err(VaultError::Io), "{step:?}");
-            if step != Step::MakeDirectory {
+            if step != DiskStep::MakeDirectory {
                 assert_eq!(kept, Err(VaultError::Io), "{step:?}");
             }
             bench.restart();
@@ -203,27 +209,30 @@ fn of_a_batch_nothing_is_renamed_before_it_is_synced_nor_told_before_its_directo
     let last = |step| steps.iter().rposition(|one| *one == step).unwrap();
     let first = |step| steps.iter().position(|one| *one == step).unwrap();
     let count = |step| steps.iter().filter(|one| **one == step).count();
-    assert!(last(Step::Write) < first(Step::Sync) && last(Step::Sync) < first(Step::Rename));
-    assert!(last(Step::Rename) < first(Step::SyncDirectory));
-    assert_eq!((count(Step::Sync), count(Step::Rename)), (40, 40));
-    assert_eq!(count(Step::SyncDirectory), 81, "the vault once, and two for each extension");
+    assert!(
+        last(DiskStep::Write) < first(DiskStep::Sync)
+            && last(DiskStep::Sync) < first(DiskStep::Rename)
+    );
+    assert!(last(DiskStep::Rename) < first(DiskStep::SyncDirectory));
+    assert_eq!((count(DiskStep::Sync), count(DiskStep::Rename)), (40, 40));
+    assert_eq!(count(DiskStep::SyncDirectory), 81, "the vault once, and two for each extension");
     let again: Vec<_> = (0..40).map(|number| bench.keeping(&number.to_string())).collect();
     assert!(bench.run(&again).iter().all(Result::is_ok));
     let steps = bench.writer.reached();
-    let synced = steps.iter().filter(|one| **one == Step::SyncDirectory).count();
+    let synced = steps.iter().filter(|one| **one == DiskStep::SyncDirectory).count();
     assert_eq!(synced, 81 + 40, "what is known to be durable is not synced again");
 }
 
 #[test]
 fn of_a_batch_one_that_fails_fails_alone() {
-    for step in [Step::Create, Step::Write, Step::Sync, Step::Rename] {
+    for step in [DiskStep::Create, DiskStep::Write, DiskStep::Sync, DiskStep::Rename] {
         let mut bench = Bench::new();
         for extension in ["1", "2", "3", "4", "5", "6", "7", "8", "9"] {
             bench.keep(&item(extension), "old").unwrap();
         }
         bench.restart();
         let requests: Vec<_> = (1..10).map(|number| bench.keeping(&number.to_string())).collect();
-        bench.writer.fail(Some(Fault { step, crash: false, nth: Some(3) }));
+        bench.writer.fail(Some(InjectedFault { step, crash: false, nth: Some(3) }));
         let results = bench.run(&requests);
         let failed: Vec<_> = (1..10).filter(|number| results[number - 1].is_err()).collect();
         assert_eq!(failed.len(), 1, "{step:?}");
@@ -243,9 +252,10 @@ fn of_a_batch_whose_directory_cannot_be_synced_only_what_lies_there_is_refused()
         bench.keep(&item(extension), "old").unwrap();
     }
     let synced = bench.writer.reached();
-    let synced = synced.iter().filter(|one| **one == Step::SyncDirectory).count();
+    let synced = synced.iter().filter(|one| **one == DiskStep::SyncDirectory).count();
     let requests: Vec<_> = ["1", "2", "3"].map(|one| bench.keeping(one)).into();
-    let fault = Fault { step: Step::SyncDirectory, crash: false, nth: Some(synced + 2) };
+    let fault =
+        InjectedFault { step: DiskStep::SyncDirectory, crash: false, nth: Some(synced + 2) };
     bench.writer.fail(Some(fault));
     let results = bench.run(&requests);
     assert_eq!(results.iter().filter(|one| one.is_err()).count(), 1, "{results:?}");
@@ -263,7 +273,7 @@ fn wherever_a_batch_is_cut_off_each_item_has_its_old_or_its_new_version_and_both
                 ["1", "2", "3", "4", "1", "5", "2", "6"].map(|one| bench.keeping(one)).into();
             let precondition = Precondition::None;
             requests[1] = bench.request(&item("2"), VaultOp::Forget { precondition });
-            bench.writer.fail(Some(Fault { step, crash: true, nth: Some(nth) }));
+            bench.writer.fail(Some(InjectedFault { step, crash: true, nth: Some(nth) }));
             let results = bench.run(&requests);
             bench.restart();
             for (place, extension) in ["1", "2", "3", "4", "1", "5", "2", "6"].iter().enumerate() {
@@ -315,7 +325,11 @@ fn whatever_fails_the_newest_acknowledged_is_what_is_fetched() {
             let which = random.below(3) as usize;
             if random.below(3) == 0 {
                 let step = STEPS[random.below(6) as usize];
-                bench.writer.fail(Some(Fault { step, crash: random.below(2) == 0, nth: None }));
+                bench.writer.fail(Some(InjectedFault {
+                    step,
+                    crash: random.below(2) == 0,
+                    nth: None,
+                }));
             }
             let text = (random.below(4) > 0).then(|| format!("{seed} {number}"));
             let done = match &text {
@@ -394,7 +408,7 @@ fn two_processes_that_keep_versions_of_one_item_lose_none() {
 fn a_crashed_writers_remains_are_removed_at_the_next_first_use() {
     let mut bench = Bench::new();
     bench.keep(&item("1"), "one").unwrap();
-    bench.writer.fail(Some(Fault { step: Step::Sync, crash: true, nth: None }));
+    bench.writer.fail(Some(InjectedFault { step: DiskStep::Sync, crash: true, nth: None }));
     bench.keep(&item("1"), "half").unwrap_err();
     assert_eq!(bench.strays().len(), 1);
     super::super::write::sweep_vault(&bench.policy.dir);

@@ -32,7 +32,7 @@ pub struct Area {
 
 /// What a path of the tree means, before looking at a disk.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Place<'a> {
+pub enum PathTarget<'a> {
     /// A directory that exists only in the tree: the names in it.
     Virtual(Vec<&'a str>),
     /// In an area: the rest of the path, "" for the area itself.
@@ -90,15 +90,15 @@ impl Tree {
 
     /// Finds what a path means. The exact spelling wins over any other.
     #[must_use]
-    pub fn find(&self, path: &TreePath) -> Place<'_> {
+    pub fn find(&self, path: &TreePath) -> PathTarget<'_> {
         let same = |one: &str, other: &str| one == other;
         match self.find_by(path, same) {
-            Place::Nothing => self.find_by(path, str::eq_ignore_ascii_case),
-            found @ (Place::Virtual(_) | Place::In(..)) => found,
+            PathTarget::Nothing => self.find_by(path, str::eq_ignore_ascii_case),
+            found @ (PathTarget::Virtual(_) | PathTarget::In(..)) => found,
         }
     }
 
-    fn find_by(&self, path: &TreePath, same: impl Fn(&str, &str) -> bool) -> Place<'_> {
+    fn find_by(&self, path: &TreePath, same: impl Fn(&str, &str) -> bool) -> PathTarget<'_> {
         let requested: Vec<&str> = path.parts().collect();
         let mut members = Vec::new();
         for area in &self.areas {
@@ -106,14 +106,14 @@ impl Tree {
             let agrees =
                 parts.iter().zip(&requested).all(|(part, requested)| same(part, requested));
             match parts.get(requested.len()) {
-                None if agrees => return Place::In(area, requested[parts.len()..].join("/")),
+                None if agrees => return PathTarget::In(area, requested[parts.len()..].join("/")),
                 Some(next) if agrees && !members.contains(next) => members.push(*next),
                 Some(_) | None => {}
             }
         }
         match members.is_empty() && !path.is_top() {
-            true => Place::Nothing,
-            false => Place::Virtual(members),
+            true => PathTarget::Nothing,
+            false => PathTarget::Virtual(members),
         }
     }
 }
@@ -167,9 +167,9 @@ mod tests {
     /// Describes a path: the directory and the rest, or the names in a virtual directory.
     fn found(tree: &Tree, path: &str) -> String {
         match tree.find(&at(path)) {
-            Place::Virtual(names) => format!("[{}]", names.join(" ")),
-            Place::In(area, rest) => format!("{}:{rest}", area.dir.display()),
-            Place::Nothing => "nothing".into(),
+            PathTarget::Virtual(names) => format!("[{}]", names.join(" ")),
+            PathTarget::In(area, rest) => format!("{}:{rest}", area.dir.display()),
+            PathTarget::Nothing => "nothing".into(),
         }
     }
 

@@ -11,7 +11,7 @@ use cap_std::fs::{Dir, Metadata};
 use super::thread::Files;
 use crate::content::path::{is_access_list, is_hidden, join};
 use crate::content::root_dir::RootDir;
-use engine::files::tree::Place;
+use engine::files::tree::PathTarget;
 use engine::files::{Area, FilesError, ForbiddenReason, Tree, TreePath};
 use wire::name::FileName;
 
@@ -73,9 +73,9 @@ impl Files {
         at: &TreePath,
     ) -> Result<Found<'a>, FilesError> {
         let (area, rest) = match tree.find(at) {
-            Place::Virtual(members) => return Ok(Found::Virtual(members)),
-            Place::Nothing => return Err(FilesError::NotThere),
-            Place::In(area, rest) => (area, rest),
+            PathTarget::Virtual(members) => return Ok(Found::Virtual(members)),
+            PathTarget::Nothing => return Err(FilesError::NotThere),
+            PathTarget::In(area, rest) => (area, rest),
         };
         self.sweep(&area.dir);
         let root_dir = RootDir::open(&area.dir);
@@ -122,14 +122,14 @@ impl Files {
         at: &TreePath,
     ) -> Result<WriteTarget, FilesError> {
         match tree.find(at) {
-            Place::In(_, rest) if is_hidden(&rest) => {
+            PathTarget::In(_, rest) if is_hidden(&rest) => {
                 return Err(FilesError::Forbidden(ForbiddenReason::Hidden));
             }
             // Nothing can be created beside the data directories.
-            Place::Nothing if matches!(tree.find(&at.parent()), Place::Virtual(_)) => {
+            PathTarget::Nothing if matches!(tree.find(&at.parent()), PathTarget::Virtual(_)) => {
                 return Err(FilesError::Forbidden(ForbiddenReason::Virtual));
             }
-            Place::In(..) | Place::Virtual(_) | Place::Nothing => {}
+            PathTarget::In(..) | PathTarget::Virtual(_) | PathTarget::Nothing => {}
         }
         if is_access_list(at.name().to_ascii_lowercase().as_bytes()) {
             return Err(FilesError::Forbidden(ForbiddenReason::Protected));
@@ -159,7 +159,7 @@ impl Files {
     ) -> Result<WriteTarget, FilesError> {
         let target = self.write_target(tree, at)?;
         if target.found.is_none()
-            && let Place::In(_, rest) = tree.find(&target.at)
+            && let PathTarget::In(_, rest) = tree.find(&target.at)
             && let Err(refused) = FileName::parse(rest.as_bytes())
         {
             return Err(FilesError::Forbidden(ForbiddenReason::Name(refused)));

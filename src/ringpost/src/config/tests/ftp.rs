@@ -3,7 +3,7 @@
 use super::*;
 use engine::catalog::RootId;
 use engine::files::TreePath;
-use engine::files::tree::Place;
+use engine::files::tree::PathTarget;
 use engine::protocol::Protocol;
 use engine::settings::ftp::{FtpLimits, FtpListener, FtpPolicy};
 
@@ -274,7 +274,7 @@ fn what_belongs_to_the_server_is_not_in_the_tree() {
         assert!(tree.protected().contains(path), "{path:?} of {:?}", tree.protected());
     }
     let vault = TreePath::parse(&TreePath::default(), b"/vault").unwrap();
-    assert!(matches!(tree.find(&vault), Place::Nothing));
+    assert!(matches!(tree.find(&vault), PathTarget::Nothing));
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub(super) struct DirectoryUsage {
 }
 
 /// The target of an upload: an open directory, its path for messages, and the name in it.
-pub(super) struct Place {
+pub(super) struct UploadTarget {
     dir: Arc<Dir>,
     path: PathBuf,
     name: String,
@@ -410,7 +410,11 @@ impl Writer {
     }
 
     /// Finds the target of an upload, and creates the directories on the way.
-    pub(super) fn place(&mut self, directory: u16, name: &FileName) -> Result<Place, StoreError> {
+    pub(super) fn place(
+        &mut self,
+        directory: u16,
+        name: &FileName,
+    ) -> Result<UploadTarget, StoreError> {
         let Some(top) = self.directories.path(directory) else {
             tracing::error!("an upload of {name} has no directory");
             return Err(StoreError::Io);
@@ -444,13 +448,13 @@ impl Writer {
                 Err(none) if none.kind() == io::ErrorKind::NotFound => None,
                 Err(why) => return Err(why),
             };
-            Ok(Place { dir, path: path.clone(), name, existing, seen })
+            Ok(UploadTarget { dir, path: path.clone(), name, existing, seen })
         });
         place.map_err(|why| self.refusal(&why, &path))
     }
 
     /// Writes an upload to a temporary file, after the existing bytes if the rule appends.
-    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<PreparedUpload> {
+    fn write(&mut self, upload: &Upload, place: &UploadTarget) -> io::Result<PreparedUpload> {
         let (mut kept, mut cut_bytes, mut old) = (Vec::new(), 0, None);
         match (&place.existing, upload.on_exists) {
             (Some(_), OnExists::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),

@@ -46,7 +46,7 @@ const HELD_WAIT: Duration = Duration::from_millis(20);
 pub(super) struct PreparedChange {
     /// Its files, in the order in which they are placed: a secret, a version.
     pub(super) temp_files: Vec<TempFile>,
-    place: Place,
+    place: ItemDir,
     intent: Intent,
     change: Option<NumberedChange>,
 }
@@ -211,18 +211,18 @@ struct Change<'a> {
 
 /// An item's directory.
 #[derive(Debug)]
-struct Place {
+struct ItemDir {
     item: Item,
     dir: Arc<Dir>,
     path: PathBuf,
 }
 
-impl Place {
+impl ItemDir {
     /// Opens the directory of an item in an extension's; creates it if it is missing.
     fn open(disk: &mut Disk, vault: &Path, item: &Item, extension: &Arc<Dir>) -> io::Result<Self> {
         let extension_path = vault.join(&*item.extension);
         let dir = disk.inner(extension, &extension_path, item.family, DIRECTORY_MODE)?;
-        Ok(Place { item: item.clone(), dir, path: extension_path.join(item.family) })
+        Ok(ItemDir { item: item.clone(), dir, path: extension_path.join(item.family) })
     }
 }
 
@@ -256,7 +256,7 @@ fn fetch(
         temp_files.extend(pin(disk, (&top, vault), &extension, &item.extension, secret)?);
     }
     let path = vault.join(&*item.extension).join(item.family);
-    let place = Place { item: item.clone(), dir: Arc::new(dir), path };
+    let place = ItemDir { item: item.clone(), dir: Arc::new(dir), path };
     Ok(PreparedChange { temp_files, place, intent: Intent::Fetch(blob), change: None })
 }
 
@@ -284,7 +284,7 @@ fn keep(
     }
     let top = disk.top(vault)?;
     let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
-    let place = Place::open(disk, vault, item, &extension)?;
+    let place = ItemDir::open(disk, vault, item, &extension)?;
     // A clock that was set back does not make a new version an old one.
     let behind = there.map_or(Timestamp(0), |(newest, _)| newest.stamp.next());
     let name = VersionName { stamp: now.max(behind), gone: change.bytes.is_none() };
@@ -319,7 +319,7 @@ fn newest(dir: &Dir) -> io::Result<Option<(VersionName, Option<Version>)>> {
 fn put(
     disk: &mut Disk,
     (top, vault): (&Arc<Dir>, &Path),
-    place: &Place,
+    place: &ItemDir,
     mut name: VersionName,
     bytes: &[u8],
 ) -> io::Result<(TempFile, VersionName)> {
@@ -336,7 +336,7 @@ fn put(
 fn claim(
     disk: &mut Disk,
     (top, vault): (&Arc<Dir>, &Path),
-    place: &Place,
+    place: &ItemDir,
     name: VersionName,
     bytes: &[u8],
 ) -> io::Result<Option<TempFile>> {
@@ -386,7 +386,7 @@ pub(super) fn import(
 ) -> io::Result<Imported> {
     let top = disk.top(vault)?;
     let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
-    let place = Place::open(disk, vault, item, &extension)?;
+    let place = ItemDir::open(disk, vault, item, &extension)?;
     for _ in 0..CLAIMS_MAX {
         if is_taken(&place.dir, name) {
             let there = versions::read(&place.dir, name)?;

@@ -18,12 +18,12 @@ pub(crate) struct CaseIndex(HashMap<PathBuf, Listing>);
 /// The spellings of a directory's members, by folded name, as long as nothing has changed.
 #[derive(Debug)]
 struct Listing {
-    state: State,
+    state: DirStamp,
     spellings: HashMap<Vec<u8>, String>,
 }
 
 /// Changes whenever a directory does.
-type State = (Option<cap_std::time::SystemTime>, u64);
+type DirStamp = (Option<cap_std::time::SystemTime>, u64);
 
 impl CaseIndex {
     /// Returns a member's spelling: the first in byte order if several fold to the same, because
@@ -106,7 +106,7 @@ fn fold(name: &str) -> Vec<u8> {
     name.as_bytes().to_ascii_lowercase()
 }
 
-fn state(dir: &Dir) -> io::Result<State> {
+fn state(dir: &Dir) -> io::Result<DirStamp> {
     let meta = dir.dir_metadata()?;
     #[cfg(unix)]
     let inode = cap_std::fs::MetadataExt::ino(&meta);

@@ -25,7 +25,7 @@ const _: () = assert!(WAIT_MAX.as_secs() < FORGET_AFTER.as_secs());
 /// The addresses, or other keys, that have sent wrong secrets.
 #[derive(Debug)]
 pub(crate) struct LoginThrottle<K = AddressKey> {
-    rows: HashMap<K, Row>,
+    rows: HashMap<K, FailedLogins>,
 }
 
 impl<K> Default for LoginThrottle<K> {
@@ -35,7 +35,7 @@ impl<K> Default for LoginThrottle<K> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Row {
+struct FailedLogins {
     wrong: u32,
     last: Instant,
     until: Instant,
@@ -56,7 +56,8 @@ impl<K: Copy + Eq + Hash> LoginThrottle<K> {
         if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {
             self.make_room(now);
         }
-        let row = self.rows.entry(client).or_insert(Row { wrong: 0, last: now, until: now });
+        let row =
+            self.rows.entry(client).or_insert(FailedLogins { wrong: 0, last: now, until: now });
         if now - row.last > FORGET_AFTER {
             row.wrong = 0;
         }

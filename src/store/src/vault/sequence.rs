@@ -53,7 +53,7 @@ pub(crate) struct Sequences(HashMap<PathBuf, File>);
 
 /// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct State {
+struct SequenceState {
     origin: Box<str>,
     sequence: u64,
     clock: Timestamp,
@@ -61,18 +61,23 @@ struct State {
     ahead_at: Timestamp,
 }
 
-impl State {
-    fn parse(text: &str) -> Option<State> {
+impl SequenceState {
+    fn parse(text: &str) -> Option<SequenceState> {
         let mut words = text.lines().next()?.split(' ');
         let origin = words.next().filter(|origin| is_origin(origin))?;
         let sequence = words.next()?.parse().ok()?;
         let mut moment = || Some(Timestamp(words.next()?.parse().ok()?));
-        Some(State { origin: origin.into(), sequence, clock: moment()?, ahead_at: moment()? })
+        Some(SequenceState {
+            origin: origin.into(),
+            sequence,
+            clock: moment()?,
+            ahead_at: moment()?,
+        })
     }
 
     /// Always of the same length: it overwrites the old text.
     fn text(&self) -> String {
-        let State { origin, sequence, clock, ahead_at } = self;
+        let SequenceState { origin, sequence, clock, ahead_at } = self;
         format!("{origin} {sequence:020} {:020} {:020}\n", clock.0, ahead_at.0)
     }
 
@@ -130,7 +135,7 @@ impl Sequences {
 /// Whether the clock may decide what is too old: not within a day of a leap of a month.
 pub(crate) fn is_steady(vault: &Path, now: Timestamp) -> bool {
     let text = std::fs::read_to_string(vault.join(SEQUENCE)).unwrap_or_default();
-    State::parse(&text).is_none_or(|state| state.is_steady(now))
+    SequenceState::parse(&text).is_none_or(|state| state.is_steady(now))
 }
 
 /// Returns whether a word can name a server.
@@ -142,9 +147,9 @@ fn take(file: &mut File, by: u64, now: Timestamp) -> io::Result<Number> {
     let mut text = String::new();
     file.seek(SeekFrom::Start(0))?;
     (&mut *file).take(1_024).read_to_string(&mut text)?;
-    let mut state = match State::parse(&text) {
+    let mut state = match SequenceState::parse(&text) {
         Some(state) => state,
-        None => State { origin: new_origin()?, ..State::default() },
+        None => SequenceState { origin: new_origin()?, ..SequenceState::default() },
     };
     let step = state.advance(by, now);
     file.seek(SeekFrom::Start(0))?;
@@ -202,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_leaps_is_noticed_and_nothing_is_too_old_for_a_day() {
-        let mut state = State { origin: "0123456789abcdef".into(), ..State::default() };
+        let mut state =
+            SequenceState { origin: "0123456789abcdef".into(), ..SequenceState::default() };
         let now = 20 * YEAR_NS;
         assert_eq!(state.advance(1, Timestamp(now)), None, "there was nothing to compare with");
         assert!(state.is_steady(Timestamp(now + DAY_NS)));
@@ -214,8 +220,9 @@ mod tests {
         assert_eq!(state.advance(1, Timestamp(now + 1)), Some(ClockStep::Back(YEAR_NS - 1)));
         assert!(state.is_steady(Timestamp(now + 2)));
         assert_eq!(state.advance(1, Timestamp(now)), None, "a clock is set now and then");
-        assert_eq!(State::parse(&state.text()), Some(state.clone()));
-        let longest = State { sequence: u64::MAX, clock: Timestamp(u64::MAX), ..state.clone() };
+        assert_eq!(SequenceState::parse(&state.text()), Some(state.clone()));
+        let longest =
+            SequenceState { sequence: u64::MAX, clock: Timestamp(u64::MAX), ..state.clone() };
         assert_eq!(longest.text().len(), state.text().len());
     }
 }

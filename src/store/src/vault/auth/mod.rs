@@ -88,7 +88,7 @@ pub(crate) struct Authenticator {
     argon2: Argon2<'static>,
     /// The hash of a random secret, for users that do not exist.
     decoy: OnceLock<Box<str>>,
-    state: Mutex<State>,
+    state: Mutex<AuthState>,
     log: RateLimitedLog,
     checked: AtomicU64,
     refused: AtomicU64,
@@ -98,7 +98,7 @@ pub(crate) struct Authenticator {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AuthState {
     /// At most 32.
     users: Vec<UsersFile>,
     right: Remembered,
@@ -429,7 +429,7 @@ impl Authenticator {
         digest
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, AuthState> {
         self.state.lock()
     }
 }

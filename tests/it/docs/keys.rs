@@ -29,14 +29,14 @@ const HUGE: &str = "99999999999999999";
 
 /// One mistake of a configuration.
 #[derive(serde::Deserialize)]
-pub(super) struct Fault {
+pub(super) struct Mistake {
     line: Option<usize>,
     pub(super) text: String,
 }
 
 #[derive(serde::Deserialize)]
 struct Verdict {
-    mistakes: Vec<Fault>,
+    mistakes: Vec<Mistake>,
 }
 
 /// A section of the template.
@@ -56,7 +56,7 @@ struct Key {
 }
 
 /// Returns every mistake that the program finds in a configuration.
-pub(super) fn faults(dir: &Path, text: &str) -> Vec<Fault> {
+pub(super) fn faults(dir: &Path, text: &str) -> Vec<Mistake> {
     let file = dir.join("sample.toml");
     fs::write(&file, text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_ringpost"))

@@ -13,7 +13,7 @@ use tracing::Level;
 
 use crate::certificates;
 use crate::cli::running::{self, CommandAnswer};
-use crate::config::{self, Fault, Faults, Settings};
+use crate::config::{self, Mistake, Mistakes, Settings};
 use crate::daemon::exit::{Exit, Failure};
 use crate::daemon::reload::{self, Source};
 use crate::daemon::workers::Workers;
@@ -77,10 +77,10 @@ pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
 }
 
 /// Settings and all warnings, or the faults.
-type Verdict = Result<(Settings, Vec<String>), (Failure, Vec<Fault>)>;
+type Verdict = Result<(Settings, Vec<String>), (Failure, Vec<Mistake>)>;
 
 fn judge(source: &Source) -> Verdict {
-    let faulty = |faults: Faults| (Failure::from(faults.clone()), faults.0);
+    let faulty = |faults: Mistakes| (Failure::from(faults.clone()), faults.0);
     let settings = match source {
         // The first start creates its directories.
         Source::BuiltIn if !Path::new(sample::DIR).is_dir() => config::judge_built_in(),
@@ -102,8 +102,8 @@ fn check_json(source: &Source, judged: &Verdict, dump: bool) -> serde_json::Valu
             (vec![serde_json::json!({ "text": failure.text })], Vec::new(), None)
         }
         Err((_, faults)) => {
-            let fault = |fault: &Fault| {
-                let Fault { file, line, text, unread: _ } = fault;
+            let fault = |fault: &Mistake| {
+                let Mistake { file, line, text, unread: _ } = fault;
                 serde_json::json!({ "file": file, "line": line, "text": text })
             };
             (faults.iter().map(fault).collect(), Vec::new(), None)

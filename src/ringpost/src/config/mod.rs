@@ -38,7 +38,7 @@ pub(crate) use error::NoRandomNumbers;
 pub(crate) use file::{Log, LogFormat};
 pub(crate) use http::{CaSettings, ClientAccept, ClientAuth, TlsSettings};
 pub(crate) use places::FileCheck;
-pub(crate) use read::{Fault, Faults};
+pub(crate) use read::{Mistake, Mistakes};
 pub(crate) use settings::{Settings, TftpSockets};
 pub(crate) use tftp::Ports;
 
@@ -64,7 +64,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 ///
 /// # Errors
 /// Every mistake that was found.
-pub(crate) fn load(path: &Path) -> Result<Settings, Faults> {
+pub(crate) fn load(path: &Path) -> Result<Settings, Mistakes> {
     parse(path, &read(path)?, Disk::Read)
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn load(path: &Path) -> Result<Settings, Faults> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, Faults> {
+pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, Mistakes> {
     Ok(settings::data_dir_in(path, &read(path)?))
 }
 
@@ -83,16 +83,16 @@ pub(crate) fn built_in_data_dir() -> PathBuf {
     settings::data_dir_in(Path::new(BUILT_IN_NAME), BUILT_IN)
 }
 
-fn read(path: &Path) -> Result<String, Faults> {
-    let unread = |text| Fault { file: path.to_owned(), line: None, text, unread: true };
-    read_text(path).map_err(|why| Faults(vec![unread(why.to_string())]))
+fn read(path: &Path) -> Result<String, Mistakes> {
+    let unread = |text| Mistake { file: path.to_owned(), line: None, text, unread: true };
+    read_text(path).map_err(|why| Mistakes(vec![unread(why.to_string())]))
 }
 
 /// Loads the configuration without a file: [`BUILT_IN`], or as the trial has changed it.
 ///
 /// # Errors
 /// The faults of the directories that it names.
-pub(crate) fn load_built_in(text: &str) -> Result<Settings, Faults> {
+pub(crate) fn load_built_in(text: &str) -> Result<Settings, Mistakes> {
     parse(Path::new(BUILT_IN_NAME), text, Disk::Read)
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn load_built_in(text: &str) -> Result<Settings, Faults> {
 ///
 /// # Errors
 /// As above.
-pub(crate) fn judge_built_in() -> Result<Settings, Faults> {
+pub(crate) fn judge_built_in() -> Result<Settings, Mistakes> {
     parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Leave)
 }
 
@@ -127,7 +127,7 @@ fn read_text(path: &Path) -> Result<String, ReadError> {
     }
 }
 
-fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
+fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Mistakes> {
     let mut found = Findings::in_text(text);
     let (mut table, mistakes) = DeTable::parse_recoverable(text);
     for mistake in &mistakes {
@@ -136,14 +136,14 @@ fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
     }
     if !mistakes.is_empty() {
         // What follows a broken line is guesswork, and messages about it would mislead.
-        return Err(Faults(found.into_faults(path)));
+        return Err(Mistakes(found.into_faults(path)));
     }
     if table.get_ref().is_empty() {
         found.fault_anywhere(
             "it sets nothing, so nothing would be served; begin with the commented template: \
              ringpost config > ringpost.toml",
         );
-        return Err(Faults(found.into_faults(path)));
+        return Err(Mistakes(found.into_faults(path)));
     }
     let mut renamed = renamed::rename(table.get_mut(), &mut found);
     renamed.sort_by_key(|one| one.line);
@@ -158,7 +158,7 @@ fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
             for fault in &mut faults {
                 renamed.iter().for_each(|one| one.explain(&mut fault.text));
             }
-            Err(Faults(faults))
+            Err(Mistakes(faults))
         }
     }
 }

@@ -18,7 +18,7 @@ const QUOTE_CHARS_MAX: usize = 40;
 
 /// One mistake: its position, its description, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct Mistake {
     /// The file, as it was named on the command line.
     pub(crate) file: PathBuf,
     /// The line, from 1; `None` if the mistake is not in a line.
@@ -29,7 +29,7 @@ pub(crate) struct Fault {
     pub(crate) unread: bool,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(f, "{}:{line}: {}", self.file.display(), self.text),
@@ -40,9 +40,9 @@ impl fmt::Display for Fault {
 
 /// Every mistake that was found, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Faults(pub(crate) Vec<Fault>);
+pub(crate) struct Mistakes(pub(crate) Vec<Mistake>);
 
-impl Faults {
+impl Mistakes {
     /// Whether the file could not be read at all.
     #[must_use]
     pub(crate) fn is_unread(&self) -> bool {
@@ -50,7 +50,7 @@ impl Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, fault) in self.0.iter().take(FAULTS_MAX).enumerate() {
             let line_end = if place == 0 { "" } else { "\n" };
@@ -63,7 +63,7 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for Mistakes {}
 
 /// The mistakes found so far, by position in the text.
 #[derive(Debug)]
@@ -111,13 +111,13 @@ impl Findings {
     }
 
     /// Returns the mistakes as messages.
-    pub(super) fn into_faults(mut self, file: &Path) -> Vec<Fault> {
+    pub(super) fn into_faults(mut self, file: &Path) -> Vec<Mistake> {
         self.judge_unknown_keys();
         self.faults.sort_by_key(|(at, _)| at.unwrap_or(usize::MAX));
         let faults = std::mem::take(&mut self.faults).into_iter();
         let line = |at| self.line(&(at..at));
         let file = || file.to_owned();
-        let fault = |(at, text): (Option<usize>, _)| Fault {
+        let fault = |(at, text): (Option<usize>, _)| Mistake {
             file: file(),
             line: at.map(line),
             text,

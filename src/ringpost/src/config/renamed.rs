@@ -120,9 +120,9 @@ mod tests {
     use std::path::Path;
 
     use super::super::settings::Disk;
-    use super::super::{Faults, Settings, parse};
+    use super::super::{Mistakes, Settings, parse};
 
-    fn judged(text: &str) -> Result<Settings, Faults> {
+    fn judged(text: &str) -> Result<Settings, Mistakes> {
         parse(Path::new("ringpost.toml"), text, Disk::Leave)
     }
 

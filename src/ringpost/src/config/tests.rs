@@ -4,7 +4,7 @@ use super::*;
 use engine::admission::rate_limit::RateLimit;
 use wire::time::Duration;
 
-fn judge(text: &str) -> Result<Settings, Faults> {
+fn judge(text: &str) -> Result<Settings, Mistakes> {
     parse(Path::new("/etc/ringpost/ringpost.toml"), text, Disk::Leave)
 }
 

@@ -43,7 +43,7 @@ impl Source {
     ///
     /// # Errors
     /// Every mistake that was found.
-    pub(crate) fn load(&self) -> Result<Settings, config::Faults> {
+    pub(crate) fn load(&self) -> Result<Settings, config::Mistakes> {
         match self {
             Source::File(path) => config::load(path),
             Source::BuiltIn => config::load_built_in(config::BUILT_IN),
@@ -57,7 +57,7 @@ impl Source {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(crate) fn data_dir(&self) -> Result<PathBuf, config::Faults> {
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, config::Mistakes> {
         match self {
             Source::File(path) => config::data_dir(path),
             Source::BuiltIn | Source::Trial(_) => Ok(config::built_in_data_dir()),

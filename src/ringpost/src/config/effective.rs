@@ -25,12 +25,12 @@ const CHANGES_MAX: usize = 50;
 /// Every effective key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effective {
-    sections: Vec<Part>,
+    sections: Vec<SectionValues>,
 }
 
 /// A section, or one of several rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
+struct SectionValues {
     name: String,
     /// Its number among rows of the same name, from 1; `None` for a section.
     row: Option<usize>,
@@ -123,7 +123,7 @@ impl Effective {
     /// Returns the same as JSON.
     #[must_use]
     pub(crate) fn json(&self) -> serde_json::Value {
-        let part = |part: &Part| {
+        let part = |part: &SectionValues| {
             serde_json::json!({
                 "section": part.head(), "row": part.row, "line": part.line, "keys": part.entries,
             })
@@ -171,7 +171,7 @@ impl Effective {
     }
 }
 
-impl Part {
+impl SectionValues {
     fn head(&self) -> String {
         match (self.name.as_str(), self.row) {
             ("", _) => String::new(),
@@ -205,7 +205,7 @@ impl Source<'_> {
         row: Option<usize>,
         line: Option<usize>,
         table: Option<&DeTable<'_>>,
-    ) -> Part {
+    ) -> SectionValues {
         let said = |key: &str| table.and_then(|table| table.get(key));
         let (mut entries, mut unset) = (Vec::new(), Vec::new());
         for PatternKey { key, value, is_default } in &pattern.keys {
@@ -228,7 +228,7 @@ impl Source<'_> {
                 entries.push(self.entry(key, value));
             }
         }
-        Part { name: pattern.name.clone(), row, line, entries, unset }
+        SectionValues { name: pattern.name.clone(), row, line, entries, unset }
     }
 
     fn entry(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Entry {

@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use super::file::{Many, bytes, bytes_within, listen, positive, root};
 use super::http::{ClientAuth, TlsSettings, pair};
-use super::read::{Findings, Place, Read, Section, shown};
+use super::read::{Findings, Read, Section, ValueContext, shown};
 use engine::catalog::RootId;
 use engine::protocol::Protocol;
 use engine::settings::ftp::{Administrators, FtpLimits, FtpListener, FtpPolicy};
@@ -318,7 +318,7 @@ fn commit_delay(section: &mut Section<'_, '_>, found: &mut Findings) -> Option<D
 }
 
 impl Read for Ipv4Addr {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let address = value.get_ref().as_str().map(str::parse::<IpAddr>);
         let one = match address {
             Some(Ok(IpAddr::V4(one))) => Some(one),
@@ -337,7 +337,7 @@ impl Read for Ipv4Addr {
 }
 
 impl Read for PassiveAddresses {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let rows: Vec<PassiveAddress> = match value.get_ref().is_array() {
             true => Read::read(value, place)?,
             false => vec![Read::read(value, place)?],
@@ -347,7 +347,7 @@ impl Read for PassiveAddresses {
 }
 
 impl Read for PassiveAddress {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let at = value.span();
         if value.get_ref().is_table() {
             let mut row = Section::row(value, "passive_address");

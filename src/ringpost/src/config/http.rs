@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::{Many, bytes, bytes_within, listen, positive, root};
-use super::read::{Findings, Place, Read, Section};
+use super::read::{Findings, Read, Section, ValueContext};
 use super::value::Rate;
 use engine::catalog::RootId;
 use engine::protocol::Protocol;
@@ -133,7 +133,7 @@ impl CacheControl {
 }
 
 impl Read for CacheControl {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let is_plain = |text: &&str| {
             text.len() <= CACHE_CONTROL_BYTES_MAX && text.bytes().all(|b| matches!(b, b' '..=b'~'))
         };
@@ -342,7 +342,7 @@ pub(super) fn ca(mut section: Section<'_, '_>, found: &mut Findings) -> CaSettin
 }
 
 impl Read for ServeAs {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         if value.get_ref().as_bool() == Some(false) {
             return Some(ServeAs(None));
         }

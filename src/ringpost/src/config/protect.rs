@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::file::{File, Many, from};
 use super::overlaps::plain;
 use super::places::FileCheck;
-use super::read::{Findings, Place, Read, Section};
+use super::read::{Findings, Read, Section, ValueContext};
 use engine::catalog::RootId;
 use engine::policy::protect::{Protection, Protections, Requirement};
 use engine::protocol::Protocol;
@@ -38,7 +38,7 @@ pub(super) enum Scheme {
 struct Texts(Many<String>);
 
 impl Read for Texts {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         match value.get_ref().as_array() {
             Some(_) => Many::read(value, place).map(Texts),
             None => Spanned::read(value, place).map(|one| Texts(vec![one])),

@@ -173,14 +173,14 @@ impl Findings {
 }
 
 /// A value's position in the text while it is read.
-pub(super) struct Place<'f> {
+pub(super) struct ValueContext<'f> {
     /// Collects the mistakes.
     pub(super) found: &'f mut Findings,
     /// The key, as the file spells it.
     pub(super) key: &'static str,
 }
 
-impl Place<'_> {
+impl ValueContext<'_> {
     /// Reports that the value is not acceptable, and what is.
     pub(super) fn wrong(&mut self, value: &Spanned<DeValue<'_>>, mend: impl fmt::Display) {
         let text = format!("`{}` is {}; write {mend}", self.key, shown(value.get_ref()));
@@ -191,7 +191,7 @@ impl Place<'_> {
 /// A type that can be read from a value of the file.
 pub(super) trait Read: Sized {
     /// Reads the value, or reports what is wrong with it.
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self>;
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self>;
 }
 
 /// A table of the file, read key by key; keys that are never read are unknown.
@@ -233,7 +233,7 @@ impl<'t, 'i> Section<'t, 'i> {
     /// Returns the value of a key, if the file has an acceptable one.
     pub(super) fn take<T: Read>(&mut self, key: &'static str, found: &mut Findings) -> Option<T> {
         let value = self.value(key)?;
-        T::read(value, &mut Place { found, key })
+        T::read(value, &mut ValueContext { found, key })
     }
 
     /// Returns a required value; the remedy shows `example`.
@@ -276,7 +276,8 @@ impl<'t, 'i> Section<'t, 'i> {
         let absent = Section { name: name.clone(), at: 0..0, table: None, known: Vec::new() };
         let Some(value) = value else { return absent };
         let Some(table) = value.get_ref().as_table() else {
-            Place { found, key }.wrong(value, format_args!("a section that starts with `{name}`"));
+            ValueContext { found, key }
+                .wrong(value, format_args!("a section that starts with `{name}`"));
             return absent;
         };
         Section { name, at: value.span(), table: Some(table), known: Vec::new() }
@@ -291,7 +292,7 @@ impl<'t, 'i> Section<'t, 'i> {
     ) -> Vec<Section<'t, 'i>> {
         let name = format!("[[{full}]]");
         let Some(value) = self.value(key) else { return Vec::new() };
-        let mut place = Place { found, key };
+        let mut place = ValueContext { found, key };
         let mend = format!("rows that each start with `{name}`");
         let Some(rows) = value.get_ref().as_array() else {
             place.wrong(value, mend);

@@ -10,12 +10,12 @@ use super::read::Findings;
 /// A key or a section that has a new name.
 struct Renamed {
     /// Its place: a section, the rows of one name, or the top of the file.
-    place: Place,
+    place: KeyLocation,
     old: &'static str,
     new: &'static str,
 }
 
-enum Place {
+enum KeyLocation {
     Top,
     Section(&'static str),
     Rows(&'static str),
@@ -23,9 +23,9 @@ enum Place {
 
 /// All renamed keys; read until version 1.0.
 const RENAMED: [Renamed; 3] = [
-    Renamed { place: Place::Top, old: "connections", new: "http_limits" },
-    Renamed { place: Place::Rows("upload"), old: "existing", new: "on_exists" },
-    Renamed { place: Place::Section("ftp"), old: "bypass", new: "trusted_networks" },
+    Renamed { place: KeyLocation::Top, old: "connections", new: "http_limits" },
+    Renamed { place: KeyLocation::Rows("upload"), old: "existing", new: "on_exists" },
+    Renamed { place: KeyLocation::Section("ftp"), old: "bypass", new: "trusted_networks" },
 ];
 
 /// An old name that stands in a file.
@@ -61,9 +61,9 @@ pub(super) fn new_name(old: &str) -> Option<&'static str> {
 /// top.
 pub(super) fn names_in(section: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let is_here = move |renamed: &&Renamed| match renamed.place {
-        Place::Top => section.is_empty(),
-        Place::Section(name) => section == format!("[{name}]"),
-        Place::Rows(name) => section == format!("[[{name}]]"),
+        KeyLocation::Top => section.is_empty(),
+        KeyLocation::Section(name) => section == format!("[{name}]"),
+        KeyLocation::Rows(name) => section == format!("[[{name}]]"),
     };
     RENAMED.iter().filter(is_here).map(|renamed| (renamed.old, renamed.new))
 }
@@ -73,13 +73,13 @@ pub(super) fn rename(table: &mut DeTable<'_>, found: &mut Findings) -> Vec<OldNa
     let mut warnings = Vec::new();
     for Renamed { place, old, new } in &RENAMED {
         match place {
-            Place::Top => rename_key(table, ("[", "]"), (old, new), found, &mut warnings),
-            Place::Section(name) => {
+            KeyLocation::Top => rename_key(table, ("[", "]"), (old, new), found, &mut warnings),
+            KeyLocation::Section(name) => {
                 if let Some(DeValue::Table(section)) = table.get_mut(*name).map(Spanned::get_mut) {
                     rename_key(section, ("`", "`"), (old, new), found, &mut warnings);
                 }
             }
-            Place::Rows(name) => {
+            KeyLocation::Rows(name) => {
                 let rows = table.get_mut(*name).map(Spanned::get_mut);
                 let Some(DeValue::Array(rows)) = rows else { continue };
                 for row in rows.iter_mut() {

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::from;
-use super::read::{Findings, Place, Read, Section};
+use super::read::{Findings, Read, Section, ValueContext};
 use engine::settings::snmp::{COMMUNITIES_MAX, SnmpPolicy};
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community};
 use wire::time::Duration;
@@ -16,16 +16,16 @@ const CACHE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// A community and its phones' networks; none means all.
 #[derive(Clone, Debug)]
-struct Row(Community, Vec<IpNet>);
+struct CommunityRow(Community, Vec<IpNet>);
 
 /// Reads the section; the defaults suit phones that were never configured.
 pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> SnmpPolicy {
     let otherwise = SnmpPolicy::default();
     let port = section.number("port", 1..=65_535, "UDP", found).map(|port| port as u16);
-    let rows: Option<Vec<Row>> = section.take("communities", found);
+    let rows: Option<Vec<CommunityRow>> = section.take("communities", found);
     let at = section.place("communities");
     if let Some(rows) = &rows {
-        let for_all = rows.iter().filter(|Row(_, from)| from.is_empty()).count();
+        let for_all = rows.iter().filter(|CommunityRow(_, from)| from.is_empty()).count();
         if rows.is_empty() && found.is_empty() {
             let text = "`communities` names none, so that no phone could be asked; write one such \
                         as [\"public\"]";
@@ -50,7 +50,8 @@ pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> SnmpPo
         found.fault(section.place("cache"), text);
     }
     section.finish(found);
-    let rows = rows.map(|rows| rows.into_iter().map(|Row(name, from)| (name, from)).collect());
+    let rows =
+        rows.map(|rows| rows.into_iter().map(|CommunityRow(name, from)| (name, from)).collect());
     SnmpPolicy {
         port: port.unwrap_or(otherwise.port),
         communities: rows.unwrap_or(otherwise.communities),
@@ -58,21 +59,21 @@ pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> SnmpPo
     }
 }
 
-impl Read for Row {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+impl Read for CommunityRow {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         if value.get_ref().is_table() {
             let mut row = Section::row(value, "communities");
             let name = row.need("community", "\"public\"", place.found);
             let from = from(&mut row, place.found);
             row.finish(place.found);
-            return Some(Row(name?, from));
+            return Some(CommunityRow(name?, from));
         }
-        Community::read(value, place).map(|name| Row(name, Vec::new()))
+        Community::read(value, place).map(|name| CommunityRow(name, Vec::new()))
     }
 }
 
 impl Read for Community {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let text = String::read(value, place)?;
         let community = Community::new(&text);
         if community.is_none() {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::read::{Place, Read};
+use super::read::{Read, ValueContext};
 use engine::admission::access::Range;
 use wire::time::Duration;
 
@@ -95,7 +95,7 @@ fn plain_number(text: &str) -> Option<u64> {
 }
 
 impl Read for u64 {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let number = integer(value.get_ref());
         if number.is_none() {
             place.wrong(value, "a whole number, not below 0");
@@ -105,7 +105,7 @@ impl Read for u64 {
 }
 
 impl Read for bool {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let truth = value.get_ref().as_bool();
         if truth.is_none() {
             place.wrong(value, "true or false, without quotes");
@@ -115,7 +115,7 @@ impl Read for bool {
 }
 
 impl Read for String {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         match value.get_ref().as_str() {
             Some(text) if !text.is_empty() && !text.contains('\0') => Some(text.to_owned()),
             Some(_) | None => {
@@ -130,7 +130,7 @@ impl Read for String {
 pub(super) struct Text(pub(super) String);
 
 impl Read for Text {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let text = value.get_ref().as_str().filter(|text| !text.contains('\0'));
         if text.is_none() {
             place.wrong(value, "text in double quotes");
@@ -140,7 +140,7 @@ impl Read for Text {
 }
 
 impl Read for PathBuf {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         match value.get_ref().as_str() {
             Some(text) if !text.is_empty() && !text.contains('\0') => Some(PathBuf::from(text)),
             Some(_) | None => {
@@ -152,7 +152,7 @@ impl Read for PathBuf {
 }
 
 impl Read for Duration {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let duration = value.get_ref().as_str().and_then(parse_duration);
         if duration.is_none() {
             place
@@ -163,7 +163,7 @@ impl Read for Duration {
 }
 
 impl Read for Size {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let text = value.get_ref().as_str();
         let bytes = integer(value.get_ref()).or_else(|| text.and_then(parse_size));
         if bytes.is_none() {
@@ -174,7 +174,7 @@ impl Read for Size {
 }
 
 impl Read for Rate {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let text = value.get_ref().as_str();
         let size = |text: &str| parse_size(text.strip_suffix("/s").unwrap_or(text));
         let rate = integer(value.get_ref()).or_else(|| text.and_then(size));
@@ -186,7 +186,7 @@ impl Read for Rate {
 }
 
 impl Read for SocketAddr {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let address = value.get_ref().as_str().and_then(|text| text.parse().ok());
         if address.is_none() {
             let mend = "address and port, such as \"0.0.0.0:69\" or \"[::]:69\" (no host names)";
@@ -220,7 +220,7 @@ fn unbindable(address: SocketAddr) -> Option<String> {
 }
 
 impl Read for IpNet {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let text = value.get_ref().as_str();
         let net = text.and_then(|text| {
             text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
@@ -233,7 +233,7 @@ impl Read for IpNet {
 }
 
 impl Read for Range {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let range = value.get_ref().as_str().and_then(|text| Range::parse(text).ok());
         if range.is_none() {
             let mend = "a network, an address or a range, such as \"10.0.0.0/8\" or \
@@ -246,7 +246,7 @@ impl Read for Range {
 
 /// Ports from the first to the last, `"50000-50999"`.
 impl Read for RangeInclusive<u16> {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let range = value.get_ref().as_str().and_then(parse_ports);
         if range.is_none() {
             place.wrong(value, "first and last port, such as \"50000-50999\"");
@@ -265,14 +265,14 @@ pub(super) fn parse_ports(text: &str) -> Option<RangeInclusive<u16>> {
 
 /// A value with its position in the text.
 impl<T: Read> Read for Spanned<T> {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         Some(Spanned::new(value.span(), T::read(value, place)?))
     }
 }
 
 /// A list. Invalid elements are reported and left out; a list of only those counts as none.
 impl<T: Read> Read for Vec<T> {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let Some(list) = value.get_ref().as_array() else {
             place.wrong(value, "a list in square brackets, such as [\"…\", \"…\"]");
             return None;

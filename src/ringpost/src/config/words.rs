@@ -7,7 +7,7 @@ use tracing::Level;
 use super::file::LogFormat;
 use super::http::{ClientAccept, ClientAuth};
 use super::protect::Scheme;
-use super::read::{Place, Read};
+use super::read::{Read, ValueContext};
 use super::tftp::Ports;
 use super::value::parse_ports;
 use super::vault::{UnknownPhone, VaultAuth};
@@ -19,7 +19,7 @@ use engine::vault::upload::OnExists;
 /// Reads one of several keywords.
 fn word<T: Copy>(
     value: &Spanned<DeValue<'_>>,
-    place: &mut Place<'_>,
+    place: &mut ValueContext<'_>,
     words: &[(&str, T)],
 ) -> Option<T> {
     let text = value.get_ref().as_str();
@@ -32,28 +32,28 @@ fn word<T: Copy>(
 }
 
 impl Read for Overflow {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let (queue, refuse, drop) = (Overflow::Queue, Overflow::Refuse, Overflow::Drop);
         word(value, place, &[("queue", queue), ("refuse", refuse), ("drop", drop)])
     }
 }
 
 impl Read for OnExists {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let (replace, append, keep) = (OnExists::Replace, OnExists::Append, OnExists::Keep);
         word(value, place, &[("replace", replace), ("append", append), ("keep", keep)])
     }
 }
 
 impl Read for MatchOn {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let words = [("name", MatchOn::Name), ("request_uri", MatchOn::RequestUri)];
         word(value, place, &words)
     }
 }
 
 impl Read for ClientAuth {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let (off, required) = (ClientAuth::Off, ClientAuth::Required);
         let words = [("off", off), ("optional", ClientAuth::Optional), ("required", required)];
         word(value, place, &words)
@@ -61,7 +61,7 @@ impl Read for ClientAuth {
 }
 
 impl Read for ClientAccept {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let words = [
             ("expired", ClientAccept::Expired),
             ("v1", ClientAccept::V1),
@@ -72,7 +72,7 @@ impl Read for ClientAccept {
 }
 
 impl Read for VaultAuth {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let (open, users) = (("open", VaultAuth::Open), ("users", VaultAuth::Users));
         let (pinned, certificate) =
             (("pinned", VaultAuth::Pinned), ("certificate", VaultAuth::Certificate));
@@ -81,21 +81,21 @@ impl Read for VaultAuth {
 }
 
 impl Read for Scheme {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let (basic, digest) = (("basic", Scheme::Basic), ("digest", Scheme::Digest));
         word(value, place, &[basic, digest, ("digest-md5", Scheme::DigestMd5)])
     }
 }
 
 impl Read for Protocol {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let protocols = [Protocol::Tftp, Protocol::Http, Protocol::Https, Protocol::Ftp];
         word(value, place, &protocols.map(|protocol| (protocol.name(), protocol)))
     }
 }
 
 impl Read for UnknownPhone {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         word(
             value,
             place,
@@ -105,13 +105,13 @@ impl Read for UnknownPhone {
 }
 
 impl Read for LogFormat {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         word(value, place, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
     }
 }
 
 impl Read for Level {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let (error, warn, info) = (Level::ERROR, Level::WARN, Level::INFO);
         let (debug, trace) = (Level::DEBUG, Level::TRACE);
         let words =
@@ -121,7 +121,7 @@ impl Read for Level {
 }
 
 impl Read for Ports {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let ports = value.get_ref().as_str().and_then(|text| match text {
             "pool" => Some(Ports::Pool),
             "single" => Some(Ports::Single),

@@ -39,18 +39,18 @@ pub(super) struct LimitedListener {
 /// The connections that are open.
 #[derive(Default)]
 struct Open {
-    rows: Mutex<Rows>,
+    rows: Mutex<OpenConnections>,
     counted: Arc<AdminConnections>,
 }
 
 #[derive(Default)]
-struct Rows {
+struct OpenConnections {
     next: u64,
-    rows: HashMap<u64, Row>,
+    rows: HashMap<u64, OpenConnection>,
 }
 
 /// One connection.
-struct Row {
+struct OpenConnection {
     address: IpAddr,
     heard_at: Instant,
     leaving: bool,
@@ -58,15 +58,16 @@ struct Row {
 }
 
 impl Open {
-    fn lock(&self) -> MutexGuard<'_, Rows> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.rows.lock()
     }
 
     /// Adds one, which may displace another; returns `None` if too many are being closed.
     fn insert(&self, address: IpAddr, now: Instant) -> Option<u64> {
         let mut rows = self.lock();
-        let staying = |rows: &Rows, of: Option<IpAddr>| {
-            let is_meant = |row: &&Row| !row.leaving && of.is_none_or(|of| of == row.address);
+        let staying = |rows: &OpenConnections, of: Option<IpAddr>| {
+            let is_meant =
+                |row: &&OpenConnection| !row.leaving && of.is_none_or(|of| of == row.address);
             rows.rows.values().filter(is_meant).count()
         };
         if rows.rows.len() - staying(&rows, None) >= LEAVING_MAX {
@@ -84,15 +85,17 @@ impl Open {
         }
         let id = rows.next;
         rows.next += 1;
-        rows.rows.insert(id, Row { address, heard_at: now, leaving: false, waker: None });
+        rows.rows
+            .insert(id, OpenConnection { address, heard_at: now, leaving: false, waker: None });
         Some(id)
     }
 }
 
-impl Rows {
+impl OpenConnections {
     /// Closes the one with the oldest activity.
     fn close_idlest(&mut self, of: Option<IpAddr>) {
-        let is_meant = |row: &&mut Row| !row.leaving && of.is_none_or(|of| of == row.address);
+        let is_meant =
+            |row: &&mut OpenConnection| !row.leaving && of.is_none_or(|of| of == row.address);
         let idlest = self.rows.values_mut().filter(is_meant).min_by_key(|row| row.heard_at);
         if let Some(row) = idlest {
             row.leaving = true;

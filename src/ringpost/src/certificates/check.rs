@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::CertificateErrors;
-use super::row::{Row, second};
+use super::row::{CertificateRow, second};
 use super::{expiry, located};
 use crate::config::Settings;
 
@@ -22,7 +22,7 @@ pub(crate) fn judge(
 ) -> Result<Vec<String>, CertificateErrors> {
     let (mut warnings, mut errors) = (Vec::new(), Vec::new());
     for settings_row in &settings.secured {
-        let mut row = Row::new(settings_row.clone());
+        let mut row = CertificateRow::new(settings_row.clone());
         let line = settings_row.line;
         let located = |what: &str| located(&settings.file, line, &what);
         if row.is_to_be_made() {

@@ -37,7 +37,7 @@ pub(crate) use error::{CertificateError, CertificateErrors};
 use files::{FileStamp, NewFile, Visibility};
 use names::Names;
 pub(crate) use pair::Facts;
-use row::Row;
+use row::CertificateRow;
 pub(super) use row::second;
 
 /// Days before expiry at which warnings begin.
@@ -81,7 +81,7 @@ pub(crate) struct Certificates {
     /// The configuration, for messages.
     file: PathBuf,
     ca: CaSettings,
-    rows: Vec<Row>,
+    rows: Vec<CertificateRow>,
     places: HashMap<SocketAddr, SharedTerms>,
     ca_seen: FileStamp,
     addresses_due_unix_s: i64,
@@ -101,12 +101,15 @@ impl Certificates {
     }
 
     /// Reads the existing files, on top of what was in use before.
-    fn read_over(settings: &Settings, before: &[Row]) -> Result<Certificates, CertificateErrors> {
+    fn read_over(
+        settings: &Settings,
+        before: &[CertificateRow],
+    ) -> Result<Certificates, CertificateErrors> {
         let ca = settings.ca.clone();
         let mut errors = Vec::new();
         let mut rows = Vec::new();
         for settings_row in &settings.secured {
-            let mut row = Row::new(settings_row.clone());
+            let mut row = CertificateRow::new(settings_row.clone());
             let old = before.iter().find(|old| old.is_succeeded_by(settings_row));
             let used = old.and_then(|old| old.used.as_ref());
             if !row.is_to_be_made()
@@ -228,7 +231,7 @@ impl Certificates {
     /// Returns the state of the pairs in use.
     #[must_use]
     pub(crate) fn report(&self, now_unix_s: i64) -> Vec<CertificateStatus> {
-        let status = |row: &Row| {
+        let status = |row: &CertificateRow| {
             let pairs = row.used.iter().flat_map(|used| &used.pairs);
             CertificateStatus {
                 listen: row.settings.listen.clone(),

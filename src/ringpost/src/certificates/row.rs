@@ -18,7 +18,7 @@ const SETTLES_WITHIN_S: i64 = 3;
 
 /// One `[[https]]`, or `[ftp]`.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct CertificateRow {
     pub(super) settings: TlsSettings,
     /// The TLS terms in use; `None` before its first pair is made.
     pub(super) used: Option<InUse>,
@@ -37,9 +37,15 @@ pub(super) struct InUse {
     pub(super) terms: Arc<TlsTerms>,
 }
 
-impl Row {
-    pub(super) fn new(settings: TlsSettings) -> Row {
-        Row { settings, used: None, seen: Vec::new(), unsettled_since_unix_s: None, fault: None }
+impl CertificateRow {
+    pub(super) fn new(settings: TlsSettings) -> CertificateRow {
+        CertificateRow {
+            settings,
+            used: None,
+            seen: Vec::new(),
+            unsettled_since_unix_s: None,
+            fault: None,
+        }
     }
 
     /// Returns whether the new row continues this one: some of its listeners stay.
@@ -112,7 +118,7 @@ impl Row {
     /// Reads everything again.
     ///
     /// # Errors
-    /// As [`Row::read`].
+    /// As [`CertificateRow::read`].
     pub(super) fn read_again(&mut self) -> Result<(), CertificateError> {
         let before = self.used.clone();
         self.read(before.as_ref())

@@ -24,7 +24,7 @@ use clap::Subcommand;
 
 use self::error::{DiskError, VaultCommandError};
 use self::history::{VersionSelector, parse_moment};
-use self::table::{Row, date};
+use self::table::{VersionRow, date};
 use crate::cli::command::{fail, load, print};
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
@@ -207,7 +207,7 @@ impl Vault {
         archived: bool,
     ) -> Result<String, VaultCommandError> {
         let extension = extension.map(parse_extension).transpose()?;
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<VersionRow> = Vec::new();
         for item in self.items(extension.as_deref())? {
             rows.extend(self.rows(&item)?);
         }
@@ -322,7 +322,7 @@ impl Vault {
         dir.map_or(Ok(Vec::new()), |dir| versions::list(&dir).map_err(|why| self.disk_error(why)))
     }
 
-    fn rows(&self, item: &Item) -> Result<Vec<Row>, DiskError> {
+    fn rows(&self, item: &Item) -> Result<Vec<VersionRow>, DiskError> {
         let trouble = |why| self.disk_error(why);
         let Some(dir) = versions::open(&self.policy.dir, item).map_err(trouble)? else {
             return Ok(Vec::new());

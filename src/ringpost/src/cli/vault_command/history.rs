@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::{DiskError, VaultCommandError, VersionError};
-use super::table::{Row, date};
+use super::table::{VersionRow, date};
 use super::{Vault, writer};
 use engine::vault::names::Item;
 use engine::vault::timestamp::Timestamp;
@@ -105,7 +105,7 @@ impl Vault {
     pub(super) fn add_archived(
         &self,
         extension: Option<&str>,
-        rows: &mut Vec<Row>,
+        rows: &mut Vec<VersionRow>,
     ) -> Result<(), DiskError> {
         let here: HashSet<_> = rows.iter().map(|row| (row.0.clone(), row.1)).collect();
         let extensions = match extension {

@@ -7,7 +7,7 @@ use engine::vault::timestamp::Timestamp;
 use store::vault::versions::VersionName;
 
 /// A version, its size, and whether it exists only in an archive.
-pub(super) type Row = (Item, VersionName, u64, bool);
+pub(super) type VersionRow = (Item, VersionName, u64, bool);
 
 /// `2026-11-21 04:54:01 UTC`.
 pub(super) fn date(stamp: Timestamp) -> String {
@@ -18,8 +18,8 @@ pub(super) fn date(stamp: Timestamp) -> String {
 }
 
 /// Returns a JSON row for each version, the oldest of an item first.
-pub(super) fn json(rows: &[Row]) -> String {
-    let row = |(item, name, bytes, is_archived): &Row| {
+pub(super) fn json(rows: &[VersionRow]) -> String {
+    let row = |(item, name, bytes, is_archived): &VersionRow| {
         serde_json::json!({
             "extension": item.extension,
             "family": item.family,
@@ -34,7 +34,7 @@ pub(super) fn json(rows: &[Row]) -> String {
 }
 
 /// Returns a line for each item.
-pub(super) fn items(rows: &[Row]) -> String {
+pub(super) fn items(rows: &[VersionRow]) -> String {
     let mut lines = vec![["EXTENSION", "FAMILY", "VERSIONS", "NEWEST", "BYTES"].map(str::to_owned)];
     for versions in rows.chunk_by(|one, next| one.0 == next.0) {
         let Some((item, newest, bytes, _)) = versions.last() else { continue };
@@ -50,7 +50,7 @@ pub(super) fn items(rows: &[Row]) -> String {
 }
 
 /// Returns a line for each version, the newest first.
-pub(super) fn versions(rows: &[Row]) -> String {
+pub(super) fn versions(rows: &[VersionRow]) -> String {
     let mut lines = vec![["FAMILY", "VERSION", "KEPT", "BYTES"].map(str::to_owned)];
     for versions in rows.chunk_by(|one, next| one.0 == next.0) {
         for (item, name, bytes, is_archived) in versions.iter().rev() {

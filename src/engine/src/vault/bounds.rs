@@ -55,11 +55,11 @@ pub enum BoundReached {
 /// What addresses have stored within the hour.
 #[derive(Debug, Default)]
 pub struct RecentStores {
-    rows: HashMap<AddressKey, AddressUsage>,
+    rows: HashMap<AddressKey, AddressStores>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct AddressUsage {
+struct AddressStores {
     since: Instant,
     new: u32,
     bytes: u64,
@@ -84,7 +84,7 @@ impl RecentStores {
         if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {
             self.make_room(now);
         }
-        let fresh = AddressUsage { since: now, new: 0, bytes: 0, logged: false };
+        let fresh = AddressStores { since: now, new: 0, bytes: 0, logged: false };
         let row = self.rows.entry(client).or_insert(fresh);
         if now - row.since >= HOUR {
             *row = fresh;

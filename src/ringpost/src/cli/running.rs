@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::admin::control_socket::client::{self, NoAnswer};
 use crate::admin::control_socket::path;
-use crate::admin::control_socket::protocol::{Answer, Reply, Request};
+use crate::admin::control_socket::protocol::{ControlReply, Reply, Request};
 use crate::cli::command::load;
 use crate::cli::status;
 use crate::config::Settings;
@@ -63,14 +63,14 @@ impl Server {
     }
 
     /// Explains that an answer does not fit the request.
-    fn unexpected(&self, answer: &Answer) -> Failure {
+    fn unexpected(&self, answer: &ControlReply) -> Failure {
         match answer {
-            Answer::Refused { text } => text.as_str().into(),
-            Answer::Progress { .. }
-            | Answer::Status(_)
-            | Answer::Reloaded(_)
-            | Answer::Explained { .. }
-            | Answer::Drained { .. } => {
+            ControlReply::Refused { text } => text.as_str().into(),
+            ControlReply::Progress { .. }
+            | ControlReply::Status(_)
+            | ControlReply::Reloaded(_)
+            | ControlReply::Explained { .. }
+            | ControlReply::Drained { .. } => {
                 let shown = path(&self.data_dir);
                 format!("what answers at {} is no Ringpost of this version", shown.display()).into()
             }
@@ -107,7 +107,7 @@ pub(crate) fn status(
     let server = Server::find(config)?;
     let why = match server.ask(&Request::Status) {
         Ok(reply) => {
-            let Answer::Status(status) = &reply.answer else {
+            let ControlReply::Status(status) = &reply.answer else {
                 return Err(server.unexpected(&reply.answer));
             };
             let answer = serde_json::to_string_pretty(status);
@@ -133,7 +133,7 @@ fn shown(answer: &str, json: bool) -> Result<CommandAnswer, Failure> {
 pub(crate) fn reload(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
     let server = Server::find(config)?;
     let reply = server.ask(&Request::Reload).map_err(|why| server.no_answer(&why))?;
-    let Answer::Reloaded(reloaded) = &reply.answer else {
+    let ControlReply::Reloaded(reloaded) = &reply.answer else {
         return Err(server.unexpected(&reply.answer));
     };
     let (pid, file) = (reply.pid, reply.config.display());
@@ -159,7 +159,7 @@ pub(crate) fn reload(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
 pub(crate) fn drain(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
     let server = Server::find(config)?;
     let reply = server.ask(&Request::Drain).map_err(|why| server.no_answer(&why))?;
-    let Answer::Drained { cut_off } = reply.answer else {
+    let ControlReply::Drained { cut_off } = reply.answer else {
         return Err(server.unexpected(&reply.answer));
     };
     let pid = reply.pid;
@@ -194,7 +194,7 @@ pub(crate) fn explain(
         listener: question.listener,
     };
     let reply = server.ask(&request).map_err(|why| server.no_answer(&why))?;
-    let Answer::Explained(explained) = reply.answer else {
+    let ControlReply::Explained(explained) = reply.answer else {
         return Err(server.unexpected(&reply.answer));
     };
     Ok((explained, reply.pid))

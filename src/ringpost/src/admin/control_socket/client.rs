@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::protocol::{Answer, REPLY_BYTES_MAX, Reply, Request};
+use super::protocol::{ControlReply, REPLY_BYTES_MAX, Reply, Request};
 
 /// How long the server's queue may be full.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ pub(crate) fn ask(
     let mut reader = BufReader::new(stream);
     loop {
         let reply = receive(&mut reader).map_err(failed)?;
-        let Answer::Progress { text, within_s } = &reply.answer else { return Ok(reply) };
+        let ControlReply::Progress { text, within_s } = &reply.answer else { return Ok(reply) };
         progress(text);
         let wait = Duration::from_secs(*within_s) + ANSWER_WAIT_MAX;
         reader.get_ref().set_read_timeout(Some(wait)).map_err(failed)?;

@@ -46,13 +46,13 @@ pub(crate) struct Reply {
     pub(crate) config: PathBuf,
     /// The answer.
     #[serde(flatten)]
-    pub(crate) answer: Answer,
+    pub(crate) answer: ControlReply,
 }
 
 /// An answer of the running server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "of", rename_all = "kebab-case")]
-pub(crate) enum Answer {
+pub(crate) enum ControlReply {
     /// A further line follows, within so many seconds.
     Progress {
         /// The current activity.

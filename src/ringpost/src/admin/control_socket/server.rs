@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::protocol::{Answer, REQUEST_BYTES_MAX, Reply, Request};
+use super::protocol::{ControlReply, REQUEST_BYTES_MAX, Reply, Request};
 use crate::observe::explain::{self, Question};
 use crate::observe::state::{DaemonState, Reloaded};
 use engine::protocol::Protocol;
@@ -98,14 +98,14 @@ impl Commands {
         &self,
         request: Request,
         stream: &mut BufReader<UnixStream>,
-    ) -> io::Result<Answer> {
+    ) -> io::Result<ControlReply> {
         match request {
-            Request::Status => Ok(Answer::Status(Box::new(self.board.status()))),
+            Request::Status => Ok(ControlReply::Status(Box::new(self.board.status()))),
             Request::Reload => {
                 let (sender, receiver) = oneshot::channel();
                 let sent = self.orders.send(Order::Reload(sender)).is_ok();
                 let reloaded = if sent { receiver.await.ok() } else { None };
-                Ok(reloaded.map_or_else(stopping, Answer::Reloaded))
+                Ok(reloaded.map_or_else(stopping, ControlReply::Reloaded))
             }
             Request::Drain => {
                 let within_s = self.board.settings.load().drain.as_secs();
@@ -115,9 +115,9 @@ impl Commands {
                 }
                 let text =
                     format!("draining: nothing new begins, and what runs has {within_s} s to end");
-                self.say(stream, Answer::Progress { text, within_s }).await?;
+                self.say(stream, ControlReply::Progress { text, within_s }).await?;
                 let cut_off = receiver.await.ok();
-                Ok(cut_off.map_or_else(stopping, |cut_off| Answer::Drained { cut_off }))
+                Ok(cut_off.map_or_else(stopping, |cut_off| ControlReply::Drained { cut_off }))
             }
             Request::Explain { name, from, protocol, listener } => {
                 let protocol = match protocol.as_deref().map(protocol_named) {
@@ -132,12 +132,16 @@ impl Commands {
                     explain::explain(&question, &board.settings.load(), &catalog)
                 });
                 let explained = explained.await.map_err(io::Error::other)?;
-                Ok(Answer::Explained(explained))
+                Ok(ControlReply::Explained(explained))
             }
         }
     }
 
-    async fn say(&self, stream: &mut BufReader<UnixStream>, answer: Answer) -> io::Result<()> {
+    async fn say(
+        &self,
+        stream: &mut BufReader<UnixStream>,
+        answer: ControlReply,
+    ) -> io::Result<()> {
         let config: PathBuf = self.board.settings.load().file.clone();
         let mut line = serde_json::to_vec(&Reply { pid: std::process::id(), config, answer })?;
         line.push(b'\n');
@@ -150,11 +154,11 @@ fn protocol_named(word: &str) -> Option<Protocol> {
     known.into_iter().find(|protocol| protocol.name() == word)
 }
 
-fn stopping() -> Answer {
-    Answer::Refused { text: "the server is stopping; start it again first".into() }
+fn stopping() -> ControlReply {
+    ControlReply::Refused { text: "the server is stopping; start it again first".into() }
 }
 
-fn unknown(why: &str) -> Answer {
+fn unknown(why: &str) -> ControlReply {
     let version = env!("CARGO_PKG_VERSION");
-    Answer::Refused { text: format!("no command of Ringpost {version}: {why}") }
+    ControlReply::Refused { text: format!("no command of Ringpost {version}: {why}") }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::{NoAnswer, ask};
-use super::protocol::{Answer, Request};
+use super::protocol::{ControlReply, Request};
 use super::server::{Commands, Order};
 use super::*;
 use crate::admin::web::Web;
@@ -44,7 +44,7 @@ fn the_socket_is_for_its_user_alone_and_goes_with_the_server() {
     assert_eq!(found.permissions().mode() & 0o777, 0o600);
     let reply = ask(dir.path(), &Request::Status, |_| {}).unwrap();
     assert_eq!(reply.pid, std::process::id());
-    assert!(matches!(reply.answer, Answer::Status(status) if status.healthy));
+    assert!(matches!(reply.answer, ControlReply::Status(status) if status.healthy));
     web.stop();
     assert!(!path(dir.path()).exists());
     assert_eq!(ask(dir.path(), &Request::Status, |_| {}).err(), Some(NoAnswer::NotRunning));
@@ -97,11 +97,11 @@ fn what_only_the_daemon_can_do_is_done_by_it_and_told() {
         Order::Drain(_) => panic!("nobody asked for that"),
     });
     let reply = ask(dir.path(), &Request::Reload, |_| {}).unwrap();
-    let Answer::Reloaded(reloaded) = reply.answer else { panic!("{reply:?}") };
+    let ControlReply::Reloaded(reloaded) = reply.answer else { panic!("{reply:?}") };
     assert!(!reloaded.taken && reloaded.message.ends_with("line 3 is odd"));
     // No thread takes another order.
     let reply = ask(dir.path(), &Request::Reload, |_| {}).unwrap();
-    assert!(matches!(reply.answer, Answer::Refused { text } if text.contains("is stopping")));
+    assert!(matches!(reply.answer, ControlReply::Refused { text } if text.contains("is stopping")));
     web.stop();
 }
 
@@ -114,7 +114,7 @@ fn a_drain_is_told_at_once_and_again_when_it_is_over() {
     });
     let mut told = Vec::new();
     let reply = ask(dir.path(), &Request::Drain, |line| told.push(line.to_owned())).unwrap();
-    assert!(matches!(reply.answer, Answer::Drained { cut_off: 3 }));
+    assert!(matches!(reply.answer, ControlReply::Drained { cut_off: 3 }));
     assert!(told.len() == 1 && told[0].starts_with("draining"), "{told:?}");
     web.stop();
 }

@@ -274,7 +274,7 @@ impl<D: DataPath> Daemon<D> {
     fn tick(&mut self) {
         self.board.collect();
         self.board.look_at_files();
-        let disks = self.disks.look(&self.board.settings.load(), self.board.clock.now());
+        let disks = self.disks.poll(&self.board.settings.load(), self.board.clock.now());
         self.board.note_disks(disks);
         if let Some(watch) = &self.watch {
             self.board.note_content(ContentHealth::of(&watch.published().health()));

@@ -65,12 +65,12 @@ impl DiskStatus {
 }
 
 type Measure = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
-type Answer = Arc<Mutex<Option<io::Result<Space>>>>;
+type PendingMeasurement = Arc<Mutex<Option<io::Result<Space>>>>;
 
 /// The measured directories.
 pub(crate) struct DiskSpace {
     measure: Measure,
-    rows: BTreeMap<PathBuf, Row>,
+    rows: BTreeMap<PathBuf, DiskProbe>,
 }
 
 impl fmt::Debug for DiskSpace {
@@ -81,9 +81,9 @@ impl fmt::Debug for DiskSpace {
 
 /// One directory.
 #[derive(Debug, Default)]
-struct Row {
+struct DiskProbe {
     /// The channel for the thread's answer, and when it was asked.
-    asked: Option<(Answer, Instant)>,
+    pending: Option<(PendingMeasurement, Instant)>,
     /// The time of the next measurement.
     due: Instant,
     space: Option<Space>,
@@ -98,11 +98,11 @@ impl DiskSpace {
 
     /// Collects finished measurements, and starts those that are due. Call it about once a second;
     /// it never waits.
-    pub(crate) fn look(&mut self, settings: &Settings, now: Instant) -> Vec<DiskStatus> {
-        self.look_at(written_to(settings), now)
+    pub(crate) fn poll(&mut self, settings: &Settings, now: Instant) -> Vec<DiskStatus> {
+        self.poll_dirs(written_to(settings), now)
     }
 
-    fn look_at<'a>(
+    fn poll_dirs<'a>(
         &mut self,
         dirs: impl Iterator<Item = &'a Path>,
         now: Instant,
@@ -113,9 +113,9 @@ impl DiskSpace {
             self.rows.entry(dir.to_owned()).or_insert_with(|| row.unwrap_or_default());
         }
         for (dir, row) in &mut self.rows {
-            row.look(dir, &self.measure, now);
+            row.poll(dir, &self.measure, now);
         }
-        let status = |(dir, row): (&PathBuf, &Row)| DiskStatus {
+        let status = |(dir, row): (&PathBuf, &DiskProbe)| DiskStatus {
             dir: dir.display().to_string(),
             space: row.space,
             fault: row.fault.clone(),
@@ -124,9 +124,9 @@ impl DiskSpace {
     }
 }
 
-impl Row {
-    fn look(&mut self, dir: &Path, measure: &Measure, now: Instant) {
-        if let Some((answer, since)) = &self.asked {
+impl DiskProbe {
+    fn poll(&mut self, dir: &Path, measure: &Measure, now: Instant) {
+        if let Some((answer, since)) = &self.pending {
             let waited = now.since(*since);
             let answered = answer.lock().take();
             match answered {
@@ -139,7 +139,7 @@ impl Row {
                     return;
                 }
             }
-            self.asked = None;
+            self.pending = None;
             self.due = now + MEASURE_EVERY;
         } else if now >= self.due {
             self.ask(dir, measure, now);
@@ -147,14 +147,14 @@ impl Row {
     }
 
     fn ask(&mut self, dir: &Path, measure: &Measure, now: Instant) {
-        let answer = Answer::default();
+        let answer = PendingMeasurement::default();
         let (place, dir, measure) = (Arc::clone(&answer), dir.to_owned(), Arc::clone(measure));
         let thread = thread::Builder::new().name("disk-space".into()).spawn(move || {
             let measured = measure(&dir);
             *place.lock() = Some(measured);
         });
         match thread {
-            Ok(_) => self.asked = Some((answer, now)),
+            Ok(_) => self.pending = Some((answer, now)),
             Err(fault) => {
                 (self.space, self.fault) = (None, Some(format!("no thread for it: {fault}")));
                 self.due = now + MEASURE_EVERY;
@@ -187,11 +187,11 @@ mod tests {
     }
 
     /// Measures until all threads but that of `/hangs` have answered, all at one moment.
-    fn look(disks: &mut DiskSpace, dirs: &[&str], now: Instant) -> Vec<DiskStatus> {
+    fn poll(disks: &mut DiskSpace, dirs: &[&str], now: Instant) -> Vec<DiskStatus> {
         loop {
-            let seen = disks.look_at(dirs.iter().map(Path::new), now);
-            let is_done = |(dir, row): (&PathBuf, &Row)| {
-                row.asked.is_none() || (dir == Path::new("/hangs") && row.fault.is_some())
+            let seen = disks.poll_dirs(dirs.iter().map(Path::new), now);
+            let is_done = |(dir, row): (&PathBuf, &DiskProbe)| {
+                row.pending.is_none() || (dir == Path::new("/hangs") && row.fault.is_some())
             };
             if disks.rows.iter().all(is_done) {
                 return seen;
@@ -211,26 +211,26 @@ mod tests {
         });
         let dirs = ["/hangs", "/well"];
         let at = |s| Instant::START + Duration::from_secs(s);
-        disks.look_at(dirs.into_iter().map(Path::new), at(0));
-        let seen = look(&mut disks, &dirs, at(6));
+        disks.poll_dirs(dirs.into_iter().map(Path::new), at(0));
+        let seen = poll(&mut disks, &dirs, at(6));
         assert_eq!((seen[0].space, seen[1].space), (None, Some(SPACE)));
         assert_eq!(seen[0].fault.as_deref(), Some("it has not answered for 6 s"));
         assert!(seen[0].warning().is_some_and(|told| told.contains("/hangs")));
-        let asked = disks.rows[Path::new("/hangs")].asked.clone().map(|(_, since)| since);
-        assert_eq!(asked, Some(at(0)), "one thread waits, and no more are sent after it");
+        let pending = disks.rows[Path::new("/hangs")].pending.clone().map(|(_, since)| since);
+        assert_eq!(pending, Some(at(0)), "one thread waits, and no more are sent after it");
         drop(release);
-        while disks.rows[Path::new("/hangs")].asked.is_some() {
-            disks.look_at(dirs.into_iter().map(Path::new), at(7));
+        while disks.rows[Path::new("/hangs")].pending.is_some() {
+            disks.poll_dirs(dirs.into_iter().map(Path::new), at(7));
             thread::yield_now();
         }
-        let seen = look(&mut disks, &dirs, at(7));
+        let seen = poll(&mut disks, &dirs, at(7));
         assert_eq!((seen[0].space, seen[0].fault.as_deref()), (Some(SPACE), None));
     }
 
     #[test]
     fn a_directory_that_is_gone_says_why_and_one_that_two_keys_name_comes_once() {
         let mut disks = DiskSpace::new();
-        let seen = look(&mut disks, &["/nowhere/at/all", "/", "/"], Instant::START);
+        let seen = poll(&mut disks, &["/nowhere/at/all", "/", "/"], Instant::START);
         assert_eq!(seen.len(), 2);
         assert!(seen[0].space.is_some_and(|space| space.size_bytes >= space.free_bytes));
         assert!(seen[1].fault.as_deref().is_some_and(|fault| fault.contains("No such file")));

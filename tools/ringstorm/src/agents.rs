@@ -38,7 +38,7 @@ pub(crate) const WRONG_BY: u32 = 500_000;
 
 /// What a phone tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum AgentAnswer {
     /// Its extension.
     Right,
     /// Another one.
@@ -89,23 +89,23 @@ impl Manners {
     }
 
     /// What the phone with this number of an address tells.
-    pub(crate) fn told(&self, address: u32) -> Told {
+    pub(crate) fn answer(&self, address: u32) -> AgentAnswer {
         let mut random = Random::new(self.seed ^ (u64::from(address) << 20));
         random.next_u64();
         match (random.chance(self.silent), random.chance(self.wrong)) {
-            (true, _) => Told::Silent,
-            (false, true) => Told::Wrong,
-            (false, false) => Told::Right,
+            (true, _) => AgentAnswer::Silent,
+            (false, true) => AgentAnswer::Wrong,
+            (false, false) => AgentAnswer::Right,
         }
     }
 
     /// Returns the phone with this number at an address, or `None` if it is silent.
     fn agent(&self, address: u32) -> Option<Agent> {
         let right = self.first_extension.saturating_add(address);
-        let extension = match self.told(address) {
-            Told::Right => right,
-            Told::Wrong => right.saturating_add(WRONG_BY),
-            Told::Silent => return None,
+        let extension = match self.answer(address) {
+            AgentAnswer::Right => right,
+            AgentAnswer::Wrong => right.saturating_add(WRONG_BY),
+            AgentAnswer::Silent => return None,
         };
         let [_, a, b, c] = address.to_be_bytes();
         let agent = Agent::new(
@@ -152,10 +152,10 @@ impl Agents {
     /// Begins to answer.
     pub(crate) fn start(manners: Manners) -> Result<Agents, String> {
         let port = manners.port;
-        let told = |fault: io::Error| format!("cannot answer SNMP at UDP port {port}: {fault}");
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(told)?;
-        set_up(&socket, false).map_err(told)?;
-        force_receive_buffer(&socket, BUFFER_BYTES).map_err(told)?;
+        let error = |fault: io::Error| format!("cannot answer SNMP at UDP port {port}: {fault}");
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(error)?;
+        set_up(&socket, false).map_err(error)?;
+        force_receive_buffer(&socket, BUFFER_BYTES).map_err(error)?;
         force_send_buffer(&socket, BUFFER_BYTES).map_err(told)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
@@ -252,7 +252,7 @@ impl Desk {
                     continue;
                 };
                 self.answers.answered += 1;
-                let is_wrong = self.manners.told(address) == Told::Wrong;
+                let is_wrong = self.manners.answer(address) == AgentAnswer::Wrong;
                 self.answers.wrong += u64::from(is_wrong);
                 if self.manners.delay.is_zero() {
                     self.outbox.push(arrival.to, from, &answer);
@@ -322,8 +322,8 @@ mod tests {
         let agents = Agents::start(manners(port)).unwrap();
         for (address, extension) in [(0, "20001"), (300, "20301"), (70_000, "90001")] {
             for version in [Version::V1, Version::V2c] {
-                let told = ask(port, address, version);
-                assert_eq!(told, Some((extension.into(), b"4620".to_vec())));
+                let answer = ask(port, address, version);
+                assert_eq!(answer, Some((extension.into(), b"4620".to_vec())));
             }
         }
         let answers = agents.stop().unwrap();
@@ -343,8 +343,8 @@ mod tests {
         let wrong = Manners { wrong: 1.0, ..manners(free_port()) };
         let port = wrong.port;
         let agents = Agents::start(wrong).unwrap();
-        let told = ask(port, 0, Version::V2c).map(|(extension, _)| extension);
-        assert_eq!((told, agents.stop().unwrap().wrong), (Some(b"520001".to_vec()), 1));
+        let answer = ask(port, 0, Version::V2c).map(|(extension, _)| extension);
+        assert_eq!((answer, agents.stop().unwrap().wrong), (Some(b"520001".to_vec()), 1));
 
         let rows = [(1.0, 0.0), (0.0, 1.0)];
         for (loss, silent) in rows {
@@ -360,9 +360,9 @@ mod tests {
     #[test]
     fn about_as_many_phones_are_silent_or_wrong_as_were_asked_for_and_always_the_same() {
         let some = Manners { wrong: 0.05, silent: 0.02, ..manners(0) };
-        let count = |told| (0..10_000).filter(|address| some.told(*address) == told).count();
-        assert!((350..650).contains(&count(Told::Wrong)), "{}", count(Told::Wrong));
-        assert!((120..280).contains(&count(Told::Silent)), "{}", count(Told::Silent));
-        assert!((0..100).all(|address| some.told(address) == some.clone().told(address)));
+        let count = |answer| (0..10_000).filter(|address| some.answer(*address) == answer).count();
+        assert!((350..650).contains(&count(AgentAnswer::Wrong)), "{}", count(AgentAnswer::Wrong));
+        assert!((120..280).contains(&count(AgentAnswer::Silent)), "{}", count(AgentAnswer::Silent));
+        assert!((0..100).all(|address| some.answer(address) == some.clone().answer(address)));
     }
 }

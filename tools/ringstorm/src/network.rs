@@ -23,7 +23,7 @@ const BATCHES_PER_TURN: usize = 4;
 
 /// One phone's address and port, as numbers of this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct PhoneAddress {
     /// Number of the address, from 0.
     pub(crate) address: u32,
     /// Number of the port, from 0.
@@ -50,7 +50,12 @@ pub(crate) fn number_of(address: Ipv4Addr) -> Option<u32> {
 
 impl Network {
     /// Sends a datagram, now or at the next flush.
-    pub(crate) fn send(&mut self, place: Place, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(
+        &mut self,
+        place: PhoneAddress,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         match self {
             Network::Shared(shared) => {
                 shared.send(place, to, bytes);
@@ -79,7 +84,7 @@ impl Network {
     /// Hands over what has come; called again it goes on where it stopped.
     pub(crate) fn receive(
         &mut self,
-        mut taken: impl FnMut(Place, SocketAddr, &[u8]),
+        mut taken: impl FnMut(PhoneAddress, SocketAddr, &[u8]),
     ) -> io::Result<()> {
         match self {
             Network::Shared(shared) => shared.receive(&mut taken),
@@ -88,7 +93,7 @@ impl Network {
     }
 
     /// Gives a place back that no phone uses any more.
-    pub(crate) fn release(&mut self, place: Place) {
+    pub(crate) fn release(&mut self, place: PhoneAddress) {
         match self {
             Network::Shared(_) => {}
             Network::Own(own) => own.release(place),
@@ -150,7 +155,7 @@ impl Shared {
         Ok(Shared { sockets: lines, inbox, poll, events: Events::with_capacity(256) })
     }
 
-    fn send(&mut self, place: Place, to: SocketAddr, bytes: &[u8]) {
+    fn send(&mut self, place: PhoneAddress, to: SocketAddr, bytes: &[u8]) {
         let SocketAddr::V4(to) = to else { return };
         if let Some(line) = self.sockets.get_mut(place.port as usize) {
             line.outbox.push(
@@ -182,7 +187,10 @@ impl Shared {
         Ok(())
     }
 
-    fn receive(&mut self, taken: &mut impl FnMut(Place, SocketAddr, &[u8])) -> io::Result<()> {
+    fn receive(
+        &mut self,
+        taken: &mut impl FnMut(PhoneAddress, SocketAddr, &[u8]),
+    ) -> io::Result<()> {
         for (number, line) in self.sockets.iter_mut().enumerate() {
             for _ in 0..BATCHES_PER_TURN {
                 if !line.is_ready {
@@ -197,7 +205,7 @@ impl Shared {
                 line.is_ready = count == BATCH;
                 for arrival in (0..count).filter_map(|place| self.inbox.arrival(place)) {
                     let Some(address) = number_of(arrival.to) else { continue };
-                    let place = Place { address, port: number as u32 };
+                    let place = PhoneAddress { address, port: number as u32 };
                     if arrival.bytes.is_empty() {
                         taken(place, arrival.from, &[]);
                     }
@@ -213,13 +221,13 @@ impl Shared {
 
 struct OwnLine {
     socket: UdpSocket,
-    place: Place,
+    place: PhoneAddress,
 }
 
 /// A socket for each phone and port, opened when it is first used.
 pub(crate) struct Own {
     server: SocketAddr,
-    places: HashMap<Place, usize>,
+    places: HashMap<PhoneAddress, usize>,
     sockets: HashMap<usize, OwnLine>,
     next_token: usize,
     ready: Vec<usize>,
@@ -247,7 +255,7 @@ impl Own {
         })
     }
 
-    fn send(&mut self, place: Place, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+    fn send(&mut self, place: PhoneAddress, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let token = match self.places.get(&place) {
             Some(token) => *token,
             None => self.open_line(place)?,
@@ -259,7 +267,7 @@ impl Own {
         Ok(())
     }
 
-    fn open_line(&mut self, place: Place) -> io::Result<usize> {
+    fn open_line(&mut self, place: PhoneAddress) -> io::Result<usize> {
         let address = match self.server.ip() {
             IpAddr::V4(_) => IpAddr::V4(address_of(place.address)),
             IpAddr::V6(loopback) => IpAddr::V6(loopback),
@@ -283,7 +291,10 @@ impl Own {
         Ok(())
     }
 
-    fn receive(&mut self, taken: &mut impl FnMut(Place, SocketAddr, &[u8])) -> io::Result<()> {
+    fn receive(
+        &mut self,
+        taken: &mut impl FnMut(PhoneAddress, SocketAddr, &[u8]),
+    ) -> io::Result<()> {
         for token in self.ready.drain(..) {
             let Some(line) = self.sockets.get(&token) else { continue };
             loop {
@@ -298,7 +309,7 @@ impl Own {
         Ok(())
     }
 
-    fn release(&mut self, place: Place) {
+    fn release(&mut self, place: PhoneAddress) {
         let Some(token) = self.places.remove(&place) else { return };
         if let Some(line) = self.sockets.remove(&token) {
             self.drops_before += udp::drops(&line.socket);

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use crate::agents::{Agents, Answers, Manners};
 use crate::harness::fleet::{Gate, Schedule};
-use crate::harness::report::{Extra, Format, Row, Value, line, listed, listed_if, times};
+use crate::harness::report::{Extra, Format, ReportField, Value, line, listed, listed_if, times};
 use crate::harness::run;
 use crate::harness::tally::{Count, GroupTally, Reason, Role, Run, Time};
 use crate::secure::Security;
@@ -34,48 +34,48 @@ static FORMAT: Format = Format {
         (run.load(Count::PhonesGood), all)
     },
     each_second: Some("sessions_per_cpu_second"),
-    rows: &[
-        ("label", Row::Label),
-        ("role", Row::Role),
-        ("sessions_good", Row::Count(Count::PhonesGood)),
-        ("sessions_failed", Row::Count(Count::PhonesFailed)),
-        ("files_good", Row::Count(Count::FilesGood)),
-        ("files_failed", Row::Count(Count::FilesFailed)),
-        ("nothing_stored", Row::Count(Count::NothingStored)),
-        ("rightly_refused", Row::Count(Count::RightlyRefused)),
-        ("failures", Row::Reasons(Reason::Failures)),
-        ("refusals", Row::Reasons(Reason::Refusals)),
-        ("bytes_read", Row::Count(Count::Bytes)),
-        ("bytes_stored", Row::Count(Count::BytesStored)),
-        ("replies", Row::Count(Count::Answers)),
-        ("unreachable", Row::Count(Count::Unreachable)),
-        ("resets", Row::Count(Count::Resets)),
-        ("timeouts", Row::Count(Count::Timeouts)),
-        ("again", Row::Count(Count::Again)),
-        ("waits", Row::Count(Count::Waits)),
-        ("unasked", Row::Count(Count::Unasked)),
-        ("file", Row::Times(Time::File)),
-        ("session", Row::Times(Time::Boot)),
+    fields: &[
+        ("label", ReportField::Label),
+        ("role", ReportField::Role),
+        ("sessions_good", ReportField::Count(Count::PhonesGood)),
+        ("sessions_failed", ReportField::Count(Count::PhonesFailed)),
+        ("files_good", ReportField::Count(Count::FilesGood)),
+        ("files_failed", ReportField::Count(Count::FilesFailed)),
+        ("nothing_stored", ReportField::Count(Count::NothingStored)),
+        ("rightly_refused", ReportField::Count(Count::RightlyRefused)),
+        ("failures", ReportField::Reasons(Reason::Failures)),
+        ("refusals", ReportField::Reasons(Reason::Refusals)),
+        ("bytes_read", ReportField::Count(Count::Bytes)),
+        ("bytes_stored", ReportField::Count(Count::BytesStored)),
+        ("replies", ReportField::Count(Count::Answers)),
+        ("unreachable", ReportField::Count(Count::Unreachable)),
+        ("resets", ReportField::Count(Count::Resets)),
+        ("timeouts", ReportField::Count(Count::Timeouts)),
+        ("again", ReportField::Count(Count::Again)),
+        ("waits", ReportField::Count(Count::Waits)),
+        ("unasked", ReportField::Count(Count::Unasked)),
+        ("file", ReportField::Times(Time::File)),
+        ("session", ReportField::Times(Time::Boot)),
         (
             "control",
-            Row::Rows(&[
-                ("begun", Row::Count(Count::Connects)),
-                ("connect", Row::Times(Time::Connect)),
-                ("handshakes_full", Row::Count(Count::Full)),
-                ("handshakes_resumed", Row::Count(Count::Resumed)),
+            ReportField::Fields(&[
+                ("begun", ReportField::Count(Count::Connects)),
+                ("connect", ReportField::Times(Time::Connect)),
+                ("handshakes_full", ReportField::Count(Count::Full)),
+                ("handshakes_resumed", ReportField::Count(Count::Resumed)),
             ]),
         ),
         (
             "data",
-            Row::Rows(&[
-                ("begun", Row::Count(Count::DataConnects)),
-                ("connect", Row::Times(Time::DataConnect)),
-                ("handshakes_full", Row::Count(Count::DataFull)),
-                ("handshakes_resumed", Row::Count(Count::DataResumed)),
+            ReportField::Fields(&[
+                ("begun", ReportField::Count(Count::DataConnects)),
+                ("connect", ReportField::Times(Time::DataConnect)),
+                ("handshakes_full", ReportField::Count(Count::DataFull)),
+                ("handshakes_resumed", ReportField::Count(Count::DataResumed)),
             ]),
         ),
-        ("stayed", Row::Count(Count::Stayed)),
-        ("ended", Row::Count(Count::Ended)),
+        ("stayed", ReportField::Count(Count::Stayed)),
+        ("ended", ReportField::Count(Count::Ended)),
     ],
     write: write_group,
     has_connections: true,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use phones::phone::ftp::{Action, Client, Meeting, Plan, PlanStep, Presence, Security};
 
-use crate::agents::{Manners, Told};
+use crate::agents::{AgentAnswer, Manners};
 use crate::harness::fleet::Schedule;
 use crate::harness::tally::Role;
 use crate::spec::{Command, GroupArgs};
@@ -293,8 +293,8 @@ impl FtpGroup {
     }
 
     /// What a phone tells about itself.
-    fn told(&self, address: u32) -> Told {
-        self.manners.as_ref().map_or(Told::Right, |manners| manners.told(address))
+    fn answer(&self, address: u32) -> AgentAnswer {
+        self.manners.as_ref().map_or(AgentAnswer::Right, |manners| manners.answer(address))
     }
 
     /// It is stored, and where that is asked for read again.
@@ -303,13 +303,13 @@ impl FtpGroup {
         let step = PlanStep::fetch(&self.spelled(&version.extension));
         let store = PlanStep { action: Action::Store(Arc::clone(&content)), ..step.clone() };
         let read = PlanStep { action: Action::Fetch(Some(content)), ..step };
-        let mut steps = vec![match self.told(address) {
-            Told::Right => (store, Expected::Stored(version)),
+        let mut steps = vec![match self.answer(address) {
+            AgentAnswer::Right => (store, Expected::Stored(version)),
             // Under whose name it is kept is not for this phone to say.
-            Told::Wrong if !self.with_extension => (store, Expected::Unknown),
-            Told::Wrong | Told::Silent => (refused(store), Expected::Unknown),
+            AgentAnswer::Wrong if !self.with_extension => (store, Expected::Unknown),
+            AgentAnswer::Wrong | AgentAnswer::Silent => (refused(store), Expected::Unknown),
         }];
-        if self.restores && self.told(address) == Told::Right {
+        if self.restores && self.answer(address) == AgentAnswer::Right {
             steps.push((read, Expected::Unknown));
         }
         steps
@@ -318,10 +318,10 @@ impl FtpGroup {
     fn restore(&self, version: Version, address: u32) -> (PlanStep, Expected) {
         let step = PlanStep::fetch(&self.spelled(&version.extension));
         let may = PlanStep { presence: Presence::May, ..step.clone() };
-        match self.told(address) {
-            Told::Right => (may, Expected::Newest(version)),
-            Told::Wrong if !self.with_extension => (may, Expected::Unknown),
-            Told::Wrong | Told::Silent => (refused(step), Expected::Unknown),
+        match self.answer(address) {
+            AgentAnswer::Right => (may, Expected::Newest(version)),
+            AgentAnswer::Wrong if !self.with_extension => (may, Expected::Unknown),
+            AgentAnswer::Wrong | AgentAnswer::Silent => (refused(step), Expected::Unknown),
         }
     }
 }

@@ -30,8 +30,8 @@ pub(crate) struct Format {
     pub(crate) units: fn(&Run) -> (u64, u64),
     /// The JSON's key for the rate a second of CPU, if it is reported.
     pub(crate) each_second: Option<&'static str>,
-    /// The JSON's rows about a group.
-    pub(crate) rows: &'static [(&'static str, Row)],
+    /// The JSON's fields about a group.
+    pub(crate) fields: &'static [(&'static str, ReportField)],
     /// Writes the text about a group.
     pub(crate) write: fn(&GroupTally, &mut String),
     /// Whether the report has the tool's threads and connections.
@@ -42,7 +42,7 @@ pub(crate) struct Format {
 
 /// What a key of a group's JSON holds.
 #[derive(Clone, Copy)]
-pub(crate) enum Row {
+pub(crate) enum ReportField {
     /// Its name.
     Label,
     /// What it is there for.
@@ -56,7 +56,7 @@ pub(crate) enum Row {
     /// The same as a list of pairs.
     Pairs(Reason),
     /// More keys.
-    Rows(&'static [(&'static str, Row)]),
+    Fields(&'static [(&'static str, ReportField)]),
 }
 
 /// Times in milliseconds.
@@ -153,7 +153,7 @@ impl Report {
             ("server", server.map_or(Value::Nothing, |it| Value::Object(format.cost(it, all)))),
         ];
         values.extend(extra.values);
-        let groups = run.groups.iter().map(|group| object(format.rows, group)).collect();
+        let groups = run.groups.iter().map(|group| object(format.fields, group)).collect();
         if format.has_connections {
             values.push(("tool_busy", Value::Number(tool_busy)));
             values.push(("first_trouble", Value::Text(run.trouble.clone())));
@@ -223,17 +223,17 @@ fn each(usage: Usage, units: u64) -> f64 {
     if units == 0 { 0.0 } else { usage.cpu_seconds * 1e6 / units as f64 }
 }
 
-fn object(rows: &[(&'static str, Row)], group: &GroupTally) -> Object {
-    let value = |row: Row| match row {
-        Row::Label => Value::Text(Some(group.label.clone())),
-        Row::Role => Value::Role(group.role),
-        Row::Count(count) => Value::Count(group[count]),
-        Row::Times(time) => Value::Times(times(&group[time])),
-        Row::Reasons(reason) => Value::Reasons(group[reason].clone()),
-        Row::Pairs(reason) => Value::Pairs(group[reason].clone().into_iter().collect()),
-        Row::Rows(rows) => Value::Object(object(rows, group)),
+fn object(fields: &[(&'static str, ReportField)], group: &GroupTally) -> Object {
+    let value = |field: ReportField| match field {
+        ReportField::Label => Value::Text(Some(group.label.clone())),
+        ReportField::Role => Value::Role(group.role),
+        ReportField::Count(count) => Value::Count(group[count]),
+        ReportField::Times(time) => Value::Times(times(&group[time])),
+        ReportField::Reasons(reason) => Value::Reasons(group[reason].clone()),
+        ReportField::Pairs(reason) => Value::Pairs(group[reason].clone().into_iter().collect()),
+        ReportField::Fields(fields) => Value::Object(object(fields, group)),
     };
-    Object(rows.iter().map(|(key, row)| (*key, value(*row))).collect())
+    Object(fields.iter().map(|(key, field)| (*key, value(*field))).collect())
 }
 
 /// The times of a histogram of microseconds.

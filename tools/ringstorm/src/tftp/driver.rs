@@ -13,7 +13,7 @@ use wire::time::Instant;
 use super::group::{Group, Start};
 use crate::harness::fleet::{self, Begin, Context, Driver, Fleet, Schedule};
 use crate::harness::tally::{Count, GroupTally};
-use crate::network::Place;
+use crate::network::PhoneAddress;
 
 /// A phone on the air.
 pub(crate) struct Caller {
@@ -30,14 +30,14 @@ pub(crate) struct Caller {
 #[derive(Default)]
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
-    sends: Vec<(Place, SocketAddr, usize)>,
+    sends: Vec<(PhoneAddress, SocketAddr, usize)>,
 }
 
 impl Outgoing {
     /// Hands each datagram over and is empty.
     pub(crate) fn drain<E>(
         &mut self,
-        mut sent: impl FnMut(Place, SocketAddr, &[u8]) -> Result<(), E>,
+        mut sent: impl FnMut(PhoneAddress, SocketAddr, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut start = 0;
         for (place, to, end) in self.sends.drain(..) {
@@ -70,7 +70,7 @@ pub(crate) struct Phones {
     loss: Loss,
     scratch: Vec<u8>,
     /// Places that no phone has any more.
-    pub(crate) released: Vec<Place>,
+    pub(crate) released: Vec<PhoneAddress>,
     /// What is to be sent.
     pub(crate) outgoing: Outgoing,
     /// Datagrams received, sent, and dropped on purpose in either direction.
@@ -118,7 +118,7 @@ impl Fleet<'_, Phones> {
     /// Handles a datagram. Returns false if the place has no phone.
     pub(crate) fn handle_datagram(
         &mut self,
-        place: Place,
+        place: PhoneAddress,
         from: SocketAddr,
         bytes: &[u8],
         now: Instant,
@@ -169,7 +169,7 @@ impl Driver for Phones {
                 continue;
             }
             let port = caller.start.first_port + u32::from(transmit.port);
-            let place = Place { address: caller.start.address, port };
+            let place = PhoneAddress { address: caller.start.address, port };
             self.outgoing.bytes.extend_from_slice(&self.scratch);
             self.outgoing.sends.push((place, transmit.to, self.outgoing.bytes.len()));
             self.sent += 1;
@@ -189,7 +189,7 @@ impl Driver for Phones {
         self.own(&caller.start, 0);
         let Start { address, first_port, ports, .. } = caller.start;
         let places = first_port..first_port + ports;
-        self.released.extend(places.map(|port| Place { address, port }));
+        self.released.extend(places.map(|port| PhoneAddress { address, port }));
         self.groups[caller.group].give_back(address, first_port);
     }
 }

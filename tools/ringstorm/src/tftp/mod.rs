@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use crate::harness::fleet::{Driver as _, Gate, Schedule};
-use crate::harness::report::{Extra, Format, Row, Value, line, listed, times};
+use crate::harness::report::{Extra, Format, ReportField, Value, line, listed, times};
 use crate::harness::run::show;
 use crate::harness::tally::{Count, GroupTally, Reason, Time};
 use crate::network::{Network, Own, Shared};
@@ -35,19 +35,19 @@ static FORMAT: Format = Format {
     digits: 2,
     units: |run| (run.load(Count::Blocks), run.all(Count::Blocks)),
     each_second: None,
-    rows: &[
-        ("label", Row::Label),
-        ("phones_good", Row::Count(Count::PhonesGood)),
-        ("phones_failed", Row::Count(Count::PhonesFailed)),
-        ("files_good", Row::Count(Count::FilesGood)),
-        ("files_failed", Row::Count(Count::FilesFailed)),
-        ("bytes", Row::Count(Count::Bytes)),
-        ("blocks", Row::Count(Count::Blocks)),
-        ("retries", Row::Count(Count::Retries)),
-        ("duplicates", Row::Count(Count::Duplicates)),
-        ("file", Row::Times(Time::File)),
-        ("boot", Row::Times(Time::Boot)),
-        ("failures", Row::Pairs(Reason::Failures)),
+    fields: &[
+        ("label", ReportField::Label),
+        ("phones_good", ReportField::Count(Count::PhonesGood)),
+        ("phones_failed", ReportField::Count(Count::PhonesFailed)),
+        ("files_good", ReportField::Count(Count::FilesGood)),
+        ("files_failed", ReportField::Count(Count::FilesFailed)),
+        ("bytes", ReportField::Count(Count::Bytes)),
+        ("blocks", ReportField::Count(Count::Blocks)),
+        ("retries", ReportField::Count(Count::Retries)),
+        ("duplicates", ReportField::Count(Count::Duplicates)),
+        ("file", ReportField::Times(Time::File)),
+        ("boot", ReportField::Times(Time::Boot)),
+        ("failures", ReportField::Pairs(Reason::Failures)),
     ],
     write: write_group,
     has_connections: false,

@@ -10,7 +10,7 @@ use phones::random::Random;
 use wire::tftp::{Mode, Options, Request};
 use wire::time::Instant;
 
-use crate::network::{Network, Place};
+use crate::network::{Network, PhoneAddress};
 
 /// Addresses that garbage comes from.
 pub(crate) const JUNK_ADDRESSES: u32 = 256;
@@ -89,7 +89,7 @@ impl Noise {
             let address = first + self.random.below(u64::from(JUNK_ADDRESSES)) as u32;
             let port = self.random.below(u64::from(self.ports)) as u32;
             let bytes = self.fill(&mut junk);
-            network.send(Place { address, port }, to, &junk[..bytes])?;
+            network.send(PhoneAddress { address, port }, to, &junk[..bytes])?;
             self.junk_sent += 1;
         }
         for _ in 0..FORGED_PER_TURN {
@@ -114,7 +114,7 @@ impl Noise {
     }
 
     /// A datagram came to a place that no phone has.
-    pub(crate) fn heard(&mut self, place: Place) {
+    pub(crate) fn heard(&mut self, place: PhoneAddress) {
         let number =
             (place.address - self.first_address.min(place.address)) * self.ports + place.port;
         match self.forged.get_mut(number as usize) {
@@ -146,8 +146,11 @@ impl Noise {
         (self.junk_sent, self.junk_answers)
     }
 
-    fn forged_place(&self, number: u32) -> Place {
-        Place { address: self.first_address + number / self.ports, port: number % self.ports }
+    fn forged_place(&self, number: u32) -> PhoneAddress {
+        PhoneAddress {
+            address: self.first_address + number / self.ports,
+            port: number % self.ports,
+        }
     }
 
     /// Garbage that looks like something three times in four: a cut request, an ACK or DATA of no

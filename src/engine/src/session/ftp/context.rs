@@ -167,11 +167,11 @@ impl Context<'_> {
         &mut self,
         peer: SocketAddr,
         secured: Option<Secured>,
-        told: LogContext,
+        log: LogContext,
         outcome: Outcome,
     ) {
         outcome.count(self.counters);
-        let about = (told.verb, told.subject);
+        let about = (log.verb, log.subject);
         let words = match outcome {
             Outcome::Refused(Refusal::DataConnection(fault)) => fault.place(),
             Outcome::Done
@@ -185,18 +185,18 @@ impl Context<'_> {
         };
         let words = words.map(|words| words.into_bytes().into());
         self.shared.records.push_back(Record {
-            took: self.now.since(told.began),
-            bytes: told.bytes,
+            took: self.now.since(log.began),
+            bytes: log.bytes,
             secured,
-            user: told.user,
+            user: log.user,
             words,
-            ..Record::new(Protocol::Ftp, peer, about, told.began, outcome)
+            ..Record::new(Protocol::Ftp, peer, about, log.began, outcome)
         });
     }
 
     /// Logs a connection that failed.
     pub(super) fn note_lone(&mut self, peer: SocketAddr, no: Refusal) {
-        let told = LogContext::new(Subject::Unreadable, Verb::Connect, self.now);
-        self.note(peer, None, told, Outcome::Refused(no));
+        let log = LogContext::new(Subject::Unreadable, Verb::Connect, self.now);
+        self.note(peer, None, log, Outcome::Refused(no));
     }
 }

@@ -270,14 +270,9 @@ impl Session {
     }
 
     /// Begins a command.
-    pub(super) fn take_up(
-        &mut self,
-        what: Pending,
-        told: Option<LogContext>,
-        cx: &mut Context<'_>,
-    ) {
+    pub(super) fn take_up(&mut self, what: Pending, log: Option<LogContext>, cx: &mut Context<'_>) {
         cx.shared.transfers_open += usize::from(matches!(what, Pending::Transfer(_)));
-        self.state = SessionState::Busy(Box::new(Job { what, told, question: None }));
+        self.state = SessionState::Busy(Box::new(Job { what, log, question: None }));
     }
 
     /// The current command is done: it is logged, and the next one may come.
@@ -293,22 +288,22 @@ impl Session {
         cx.shared.resumed.push_back(cx.id);
         if let Pending::Transfer(transfer) = job.what {
             let broke_off = matches!(outcome, Outcome::Aborted(_) | Outcome::Stalled(_));
-            if let Some(told) = job.told.as_mut().filter(|told| told.verb == Verb::Fetch)
+            if let Some(log) = job.log.as_mut().filter(|log| log.verb == Verb::Fetch)
                 && let Some(data) = self.data.as_ref().filter(|_| broke_off)
             {
-                told.bytes = told.bytes.saturating_sub(data.arrivals.unacknowledged);
+                log.bytes = log.bytes.saturating_sub(data.arrivals.unacknowledged);
             }
             cx.shared.transfers_open -= 1;
             self.release(transfer, job.question, cx);
         }
-        if let Some(told) = job.told {
-            cx.note(self.peer, self.security.link.secured(), told, outcome);
+        if let Some(log) = job.log {
+            cx.note(self.peer, self.security.link.secured(), log, outcome);
         }
     }
 
     /// Logs a refusal that is no transfer.
-    pub(super) fn note_refused(&mut self, told: LogContext, no: Refusal, cx: &mut Context<'_>) {
-        cx.note(self.peer, self.security.link.secured(), told, Outcome::Refused(no));
+    pub(super) fn note_refused(&mut self, log: LogContext, no: Refusal, cx: &mut Context<'_>) {
+        cx.note(self.peer, self.security.link.secured(), log, Outcome::Refused(no));
     }
 
     /// Asks the threads that wait for disks a question for the current command.

@@ -283,14 +283,9 @@ impl Session {
 
     fn lines(&mut self, requested: &[u8], form: Form, code: Code, cx: &mut Context<'_>) {
         let Some(at) = self.known_path(requested, Verb::Ask, cx) else { return };
-        let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Ask, cx.now);
+        let log = LogContext::new(subject(at.to_string().as_bytes()), Verb::Ask, cx.now);
         let requested = super::manage::text(requested);
-        self.start_op(
-            FilesOp::List { at, requested, form },
-            ReplyKind::Lines(code),
-            Some(told),
-            cx,
-        );
+        self.start_op(FilesOp::List { at, requested, form }, ReplyKind::Lines(code), Some(log), cx);
     }
 
     fn is_phone(&self) -> bool {
@@ -311,44 +306,44 @@ impl Session {
 
     fn phone_reads(&mut self, requested: &[u8], cx: &mut Context<'_>) {
         let (subject, goal) = to_read(self, requested, cx);
-        let told = LogContext::of(self, subject, Verb::Fetch, cx.now);
+        let log = LogContext::of(self, subject, Verb::Fetch, cx.now);
         let goal = self.limit_guesses(requested, goal, cx);
         match goal {
-            Ok(goal) => self.start(goal, told, cx),
-            Err(no) => self.refuse(no, told, cx),
+            Ok(goal) => self.start(goal, log, cx),
+            Err(no) => self.refuse(no, log, cx),
         }
     }
 
     fn phone_stores(&mut self, requested: &[u8], appends: bool, cx: &mut Context<'_>) {
         let (subject, goal) = to_store(self, requested, appends, cx);
-        let told = LogContext::of(self, subject, Verb::Send, cx.now);
+        let log = LogContext::of(self, subject, Verb::Send, cx.now);
         match goal {
             Ok(_) if self.settings.rest > 0 => {
                 let text = "What a phone stores is stored whole, from its first byte.";
                 self.settings.rest = 0;
-                self.note_refused(told, Refusal::NoMiddle, cx);
+                self.note_refused(log, Refusal::NoMiddle, cx);
                 self.reply(Code::UNAVAILABLE, text);
             }
-            Ok(goal) => self.start(goal, told, cx),
-            Err(no) => self.refuse(no, told, cx),
+            Ok(goal) => self.start(goal, log, cx),
+            Err(no) => self.refuse(no, log, cx),
         }
     }
 
     /// Refuses a phone's command, with a reply and a record.
-    fn refuse(&mut self, no: Rejection, told: LogContext, cx: &mut Context<'_>) {
-        self.note_refused(told, no.refusal, cx);
+    fn refuse(&mut self, no: Rejection, log: LogContext, cx: &mut Context<'_>) {
+        self.note_refused(log, no.refusal, cx);
         self.reply(no.code, &no.text);
     }
 
     fn phone_deletes(&mut self, requested: &[u8], cx: &mut Context<'_>) {
         let (subject, deletion) = to_delete(self, requested, cx);
-        let told = LogContext::new(subject, Verb::Delete, cx.now);
+        let log = LogContext::new(subject, Verb::Delete, cx.now);
         match deletion {
             Ok(deletion) => {
-                self.take_up(Pending::Operation(ReplyKind::Done), Some(told), cx);
+                self.take_up(Pending::Operation(ReplyKind::Done), Some(log), cx);
                 self.submit(|ticket| StoreRequest::Delete { ticket, deletion }, cx);
             }
-            Err(no) => self.refuse(no, told, cx),
+            Err(no) => self.refuse(no, log, cx),
         }
     }
 
@@ -369,8 +364,8 @@ impl Session {
             _ => None,
         };
         if let Some((verb, name)) = refused {
-            let told = LogContext::new(self.said_in(name), verb, cx.now);
-            self.note_refused(told, Refusal::AdministratorsOnly, cx);
+            let log = LogContext::new(self.said_in(name), verb, cx.now);
+            self.note_refused(log, Refusal::AdministratorsOnly, cx);
         }
         let text = match command {
             Command::List(_) | Command::Nlst(_) | Command::Mlsd(_) | Command::Mlst(_) => {
@@ -393,8 +388,8 @@ impl Session {
     fn enter(&mut self, requested: &[u8], cx: &mut Context<'_>) {
         match TreePath::parse(&self.settings.cwd, requested) {
             Err(bad) => {
-                let told = LogContext::new(said(requested), Verb::Ask, cx.now);
-                self.note_refused(told, Refusal::BadPath(bad), cx);
+                let log = LogContext::new(said(requested), Verb::Ask, cx.now);
+                self.note_refused(log, Refusal::BadPath(bad), cx);
                 self.reply(Code::UNAVAILABLE, &capital(&bad.to_string()));
             }
             Ok(at) if self.is_administrator() => self.look_at(at, ReplyKind::Enter, cx),

@@ -209,10 +209,10 @@ impl Session {
             return;
         }
         let stall = self.sending_stall(cx);
-        let told = self.job_mut().and_then(|job| job.told.as_mut());
-        if let Some(told) = told.filter(|_| waits_for_us) {
+        let log = self.job_mut().and_then(|job| job.log.as_mut());
+        if let Some(log) = log.filter(|_| waits_for_us) {
             // This time does not count as the client's.
-            told.moves_since = cx.now;
+            log.moves_since = cx.now;
         }
         let before = cx.shared.store_requests.len();
         self.keep_moving(cx);

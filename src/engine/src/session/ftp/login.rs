@@ -128,8 +128,8 @@ impl Session {
                 self.login.failed = 0;
                 let users = (place < users.len()).then(|| users.swap_remove(place));
                 let proof = users.map(|users| Proof { users, user: (&*name).into() });
-                let told = LogContext::new(said(&name), Verb::LogIn, cx.now);
-                cx.note(self.peer, self.security.link.secured(), told, Outcome::Done);
+                let log = LogContext::new(said(&name), Verb::LogIn, cx.now);
+                cx.note(self.peer, self.security.link.secured(), log, Outcome::Done);
                 self.welcome_phone(proof, cx);
             }
             Ok(_) => {
@@ -137,8 +137,8 @@ impl Session {
                 self.settings.cwd = TreePath::default();
                 self.login.failed = 0;
                 cx.counters.ftp_logins.up();
-                let told = LogContext::new(said(&name), Verb::LogIn, cx.now);
-                cx.note(self.peer, self.security.link.secured(), told, Outcome::Done);
+                let log = LogContext::new(said(&name), Verb::LogIn, cx.now);
+                cx.note(self.peer, self.security.link.secured(), log, Outcome::Done);
                 self.reply(Code::LOGGED_IN, "Welcome. CWD into a directory; LIST shows them.");
             }
             Err(denied) => self.refuse_login(&name, denied, cx),
@@ -171,8 +171,8 @@ impl Session {
             ),
         };
         let ends = self.login.failed >= most || no == Refusal::SlowedDown;
-        let told = LogContext::new(said(name), Verb::LogIn, cx.now);
-        self.note_refused(told, no, cx);
+        let log = LogContext::new(said(name), Verb::LogIn, cx.now);
+        self.note_refused(log, no, cx);
         match ends {
             true => self.close_with_reply(Code::CLOSING, &text, cx),
             false => self.reply(Code::NOT_LOGGED_IN, &text),

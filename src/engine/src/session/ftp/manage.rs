@@ -42,11 +42,11 @@ impl Session {
         &mut self,
         op: FilesOp,
         then: ReplyKind,
-        told: Option<LogContext>,
+        log: Option<LogContext>,
         cx: &mut Context<'_>,
     ) {
-        let told = match &op {
-            FilesOp::Describe { at } if told.is_none() => {
+        let log = match &op {
+            FilesOp::Describe { at } if log.is_none() => {
                 let subject = subject(at.to_string().as_bytes());
                 Some(LogContext::new(subject, Verb::Ask, self.heard))
             }
@@ -61,9 +61,9 @@ impl Session {
             | FilesOp::Begin { .. }
             | FilesOp::Write { .. }
             | FilesOp::Finish { .. }
-            | FilesOp::Discard { .. } => told,
+            | FilesOp::Discard { .. } => log,
         };
-        self.take_up(Pending::Operation(then), told, cx);
+        self.take_up(Pending::Operation(then), log, cx);
         self.submit_files_op(op, cx);
     }
 
@@ -76,9 +76,9 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         let Some(at) = self.known_path(requested, verb, cx) else { return };
-        let told = LogContext::new(subject(at.to_string().as_bytes()), verb, cx.now);
+        let log = LogContext::new(subject(at.to_string().as_bytes()), verb, cx.now);
         let then = if verb == Verb::Make { ReplyKind::Made } else { ReplyKind::Done };
-        self.start_op(op(at), then, Some(told), cx);
+        self.start_op(op(at), then, Some(log), cx);
     }
 
     /// `RNFR`.
@@ -94,9 +94,8 @@ impl Session {
             return self.reply(Code::WRONG_ORDER, "Say RNFR first.");
         };
         let Some(to) = self.known_path(requested, Verb::Rename, cx) else { return };
-        let told =
-            LogContext::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, cx.now);
-        self.start_op(FilesOp::Rename { from, to }, ReplyKind::Done, Some(told), cx);
+        let log = LogContext::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, cx.now);
+        self.start_op(FilesOp::Rename { from, to }, ReplyKind::Done, Some(log), cx);
     }
 
     /// `MFMT`.
@@ -109,32 +108,32 @@ impl Session {
     /// `LIST`, `NLST`, `MLSD`.
     pub(super) fn list(&mut self, requested: &[u8], form: Form, cx: &mut Context<'_>) {
         let Some(at) = self.known_path(requested, Verb::List, cx) else { return };
-        let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::List, cx.now);
-        self.start(Goal::List(at, text(requested), form), told, cx);
+        let log = LogContext::new(subject(at.to_string().as_bytes()), Verb::List, cx.now);
+        self.start(Goal::List(at, text(requested), form), log, cx);
     }
 
     /// `RETR` of an administrator.
     pub(super) fn fetch(&mut self, requested: &[u8], cx: &mut Context<'_>) {
         let Some(at) = self.known_path(requested, Verb::Fetch, cx) else { return };
-        let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Fetch, cx.now);
-        self.start(Goal::Open(at), told, cx);
+        let log = LogContext::new(subject(at.to_string().as_bytes()), Verb::Fetch, cx.now);
+        self.start(Goal::Open(at), log, cx);
     }
 
     /// `STOR`, `APPE` and `STOU` of an administrator.
     pub(super) fn put(&mut self, requested: &[u8], mode: UploadMode, cx: &mut Context<'_>) {
         let Some(at) = self.known_path(requested, Verb::Send, cx) else { return };
-        let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Send, cx.now);
+        let log = LogContext::new(subject(at.to_string().as_bytes()), Verb::Send, cx.now);
         let mode = match (mode, self.settings.rest) {
             (_, 0) => mode,
             (UploadMode::Replace, rest) => UploadMode::Resume(rest),
             (UploadMode::Append | UploadMode::Unique | UploadMode::Resume(_), _) => {
                 self.settings.rest = 0;
-                self.note_refused(told, Refusal::NoMiddle, cx);
+                self.note_refused(log, Refusal::NoMiddle, cx);
                 let text = "REST is for RETR and STOR: this has no middle to start at.";
                 return self.reply(Code::UNAVAILABLE, text);
             }
         };
-        self.start(Goal::Begin(at, mode), told, cx);
+        self.start(Goal::Begin(at, mode), log, cx);
     }
 
     /// Accepts `SITE CHMOD` and changes nothing: clients that copy modes send one for each file,
@@ -158,8 +157,8 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Option<TreePath> {
         if let Err(bad) = TreePath::parse(&self.settings.cwd, requested) {
-            let told = LogContext::new(said(requested), verb, cx.now);
-            self.note_refused(told, Refusal::BadPath(bad), cx);
+            let log = LogContext::new(said(requested), verb, cx.now);
+            self.note_refused(log, Refusal::BadPath(bad), cx);
         }
         self.path(requested)
     }
@@ -177,16 +176,15 @@ impl Session {
                 (said, Err(no)) => (said, no.refusal),
             },
         };
-        let told = LogContext::new(said, Verb::Ask, cx.now);
-        self.note_refused(told, no, cx);
+        let log = LogContext::new(said, Verb::Ask, cx.now);
+        self.note_refused(log, no, cx);
     }
 
     /// A transfer of the tree has failed.
     pub(super) fn refuse_file(&mut self, fault: FilesError, cx: &mut Context<'_>) {
         let no = Outcome::Refused(Refusal::Files(fault));
         let job = self.job_mut();
-        let lists =
-            job.and_then(|job| job.told.as_ref()).is_some_and(|told| told.verb == Verb::List);
+        let lists = job.and_then(|job| job.log.as_ref()).is_some_and(|log| log.verb == Verb::List);
         // RFC 3659, 7.2.1.
         let is_no_directory = lists && fault == FilesError::NotDirectory;
         let code = if is_no_directory { Code::BAD_ARGUMENT } else { code(fault) };
@@ -207,7 +205,7 @@ impl Session {
                 if then.is_look()
                     && let Some(job) = self.job_mut()
                 {
-                    job.told = None;
+                    job.log = None;
                 }
                 self.conclude(Outcome::Done, cx);
                 self.tell_op(then, &done);

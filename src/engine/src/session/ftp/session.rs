@@ -201,7 +201,7 @@ pub(super) enum Identity {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) what: Pending,
-    pub(super) told: Option<LogContext>,
+    pub(super) log: Option<LogContext>,
     /// The question that it waits for. Any other answer is late.
     pub(super) question: Option<Ticket>,
 }
@@ -438,7 +438,7 @@ impl Session {
     pub(super) fn is_storing(&self) -> bool {
         match &self.state {
             SessionState::Busy(job) => {
-                let sends = job.told.as_ref().is_some_and(|told| told.verb == Verb::Send);
+                let sends = job.log.as_ref().is_some_and(|log| log.verb == Verb::Send);
                 sends && matches!(job.what, Pending::Transfer(_))
             }
             SessionState::Idle

@@ -94,8 +94,8 @@ impl Session {
         match result {
             Ok(files::FilesReply::Begun { part, at }) if self.is_opening() => {
                 let into = Into::Tree { part: Some(part), spare: Vec::new() };
-                if let Some(told) = self.job_mut().and_then(|job| job.told.as_mut()) {
-                    told.subject = subject(at.to_string().as_bytes());
+                if let Some(log) = self.job_mut().and_then(|job| job.log.as_mut()) {
+                    log.subject = subject(at.to_string().as_bytes());
                 }
                 self.ready(Way::In(Sink::new(into, self.settings.kind)), cx);
             }

@@ -36,7 +36,7 @@ const RATE_MIN: u64 = 256;
 
 impl Session {
     /// Begins a transfer, if its data connection is possible.
-    pub(super) fn start(&mut self, goal: Goal, told: LogContext, cx: &mut Context<'_>) {
+    pub(super) fn start(&mut self, goal: Goal, log: LogContext, cx: &mut Context<'_>) {
         if self.data.is_none() {
             let text = "Say PASV, EPSV, PORT or EPRT first.";
             return self.reply(Code::NO_DATA_CONNECTION, text);
@@ -52,7 +52,7 @@ impl Session {
             is_confirmed: false,
         };
         let has_gone = self.input.end != InputEnd::Open;
-        self.take_up(Pending::Transfer(transfer), Some(told), cx);
+        self.take_up(Pending::Transfer(transfer), Some(log), cx);
         self.identify(cx);
         if has_gone {
             self.take_back(cx);
@@ -81,8 +81,8 @@ impl Session {
                         | Goal::Begun => {}
                     }
                 }
-                if let Some(told) = self.job_mut().and_then(|job| job.told.as_mut()) {
-                    told.subject = subject(name.as_bytes());
+                if let Some(log) = self.job_mut().and_then(|job| job.log.as_mut()) {
+                    log.subject = subject(name.as_bytes());
                 }
                 self.admit(cx);
             }
@@ -222,10 +222,8 @@ impl Session {
     /// name.
     fn reply_begin(&mut self, code: Code) {
         let Some(job) = self.job_mut() else { return };
-        let name = match (&job.what, &job.told) {
-            (Pending::Transfer(transfer), Some(told)) if transfer.tells_name => {
-                told.subject.clone()
-            }
+        let name = match (&job.what, &job.log) {
+            (Pending::Transfer(transfer), Some(log)) if transfer.tells_name => log.subject.clone(),
             (_, _) => return self.reply_usual(code),
         };
         let name = match &name {
@@ -254,8 +252,8 @@ impl Session {
                 return;
             }
         }
-        if let Some(told) = &mut job.told {
-            told.moves_since = cx.now;
+        if let Some(log) = &mut job.log {
+            log.moves_since = cx.now;
         }
         data.arrivals.moved_at = cx.now;
         if self.security.private {
@@ -271,8 +269,8 @@ impl Session {
         let stall = cx.snapshot.policy.ftp.limits.stall_timeout;
         let sequence = self.questions.number();
         let Some(job) = self.job_mut() else { return };
-        let told = job.told.as_ref();
-        let (since, bytes) = told.map_or((cx.now, 0), |told| (told.moves_since, told.bytes));
+        let log = job.log.as_ref();
+        let (since, bytes) = log.map_or((cx.now, 0), |log| (log.moves_since, log.bytes));
         let Pending::Transfer(transfer) = &mut job.what else { return };
         let patience = StallLimits { stall_timeout: stall, rate_min: RATE_MIN };
         let by_rate = patience.due_by_rate(since, bytes);
@@ -328,8 +326,8 @@ impl Session {
         let before = sink.bytes_held();
         let fits = sink.take(bytes);
         let grown = sink.bytes_held() - before;
-        if let Some(told) = &mut job.told {
-            told.bytes += bytes.len() as u64;
+        if let Some(log) = &mut job.log {
+            log.bytes += bytes.len() as u64;
         }
         cx.shared.uploads_held += grown;
         let (code, no, text) = if !fits {
@@ -426,10 +424,10 @@ impl Session {
             &mut job.what
         {
             source.advance(bytes);
-            match &mut job.told {
+            match &mut job.log {
                 // Not a file, and too few bytes for a rate.
-                Some(told) if told.verb == Verb::List => told.moves_since = cx.now,
-                Some(told) => told.bytes += bytes as u64,
+                Some(log) if log.verb == Verb::List => log.moves_since = cx.now,
+                Some(log) => log.bytes += bytes as u64,
                 None => {}
             }
             self.keep_moving(cx);
@@ -440,8 +438,8 @@ impl Session {
     fn reading_due(&self, cx: &Context<'_>) -> Option<(Instant, Stall)> {
         let arrivals = self.data.as_ref()?.arrivals;
         let job = self.job()?;
-        let (since, left) = match &job.told {
-            Some(told) if told.verb != Verb::List => (told.moves_since, told.bytes),
+        let (since, left) = match &job.log {
+            Some(log) if log.verb != Verb::List => (log.moves_since, log.bytes),
             // Too few bytes for a rate.
             Some(_) | None => (arrivals.moved_at, 0),
         };
@@ -470,10 +468,10 @@ impl Session {
     /// Returns how a client's upload has stalled.
     pub(super) fn sending_stall(&self, cx: &Context<'_>) -> Stall {
         let stall_timeout = cx.snapshot.policy.ftp.limits.stall_timeout;
-        let told = self.job().and_then(|job| job.told.as_ref());
-        let Some(told) = told.filter(|told| told.bytes > 0) else { return Stall::Unsent };
+        let log = self.job().and_then(|job| job.log.as_ref());
+        let Some(log) = log.filter(|log| log.bytes > 0) else { return Stall::Unsent };
         let patience = StallLimits { stall_timeout, rate_min: RATE_MIN };
-        match cx.now < patience.due_by_rate(told.moves_since, told.bytes) {
+        match cx.now < patience.due_by_rate(log.moves_since, log.bytes) {
             true => Stall::Unsent,
             false => Stall::SentSlowly,
         }

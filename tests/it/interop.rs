@@ -77,8 +77,8 @@ pub(crate) fn give(server: &Server, name: &str, bytes: &[u8]) {
 }
 
 /// Compares files without printing them.
-pub(crate) fn expect_same(got: &[u8], expected: &[u8], what: &str) {
-    assert!(got == expected, "{what}: {} bytes in place of {}", got.len(), expected.len());
+pub(crate) fn expect_same(got: &[u8], expected: &[u8], about: &str) {
+    assert!(got == expected, "{about}: {} bytes in place of {}", got.len(), expected.len());
 }
 
 /// Tests sizes around the edges of a block.

@@ -222,10 +222,10 @@ impl Drop for Server {
 }
 
 /// Repeats a check until it succeeds; fails after [`PATIENCE`].
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(condition: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(began.elapsed() < PATIENCE, "{condition}: not within {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

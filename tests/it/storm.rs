@@ -215,7 +215,7 @@ fn block_numbers_wrap_to_0_and_to_1() {
 
 #[test]
 fn hardly_a_block_is_sent_for_nothing_where_nothing_is_lost() {
-    for (what, windowsize) in [("lock-step", None), ("window 16", Some(16))] {
+    for (mode, windowsize) in [("lock-step", None), ("window 16", Some(16))] {
         let files = files([100_000]);
         // Windows stay in order only on a network that does not reorder.
         let jitter = if windowsize.is_some() { Duration::ZERO } else { Link::WAN.jitter };
@@ -232,12 +232,12 @@ fn hardly_a_block_is_sent_for_nothing_where_nothing_is_lost() {
         let figures = world.figures();
         let share = figures.data_resent as f64 / figures.data_sent as f64;
         println!(
-            "{what}: {} of {} blocks sent for nothing at 25 ms +- 5 ms: {:.4} %",
+            "{mode}: {} of {} blocks sent for nothing at 25 ms +- 5 ms: {:.4} %",
             figures.data_resent,
             figures.data_sent,
             share * 100.0
         );
-        assert!(share < 0.001, "{what}: {share}");
+        assert!(share < 0.001, "{mode}: {share}");
     }
 }
 

@@ -65,9 +65,9 @@ pub fn check_operations(operations: &[u8]) {
 }
 
 impl World {
-    fn operate(&mut self, what: u8, value: u8) {
+    fn operate(&mut self, operation: u8, value: u8) {
         let client = value % CLIENTS;
-        match what % 8 {
+        match operation % 8 {
             0..=2 => self.ask(client),
             3 => self.begin(client),
             4 => self.end(client),

@@ -24,7 +24,7 @@ pub(crate) fn judge(
     for settings_row in &settings.secured {
         let mut row = CertificateRow::new(settings_row.clone());
         let line = settings_row.line;
-        let located = |what: &str| located(&settings.file, line, &what);
+        let located = |message: &str| located(&settings.file, line, &message);
         if row.is_to_be_made() {
             errors.extend(row.read_phones().err().map(|why| (line, why)));
             continue;

@@ -71,8 +71,8 @@ impl PhoneVerifier {
         if accepted { Ok(()) } else { Err(with_fault(fault, error)) }
     }
 
-    fn accepts(&self, what: ClientAccept) -> bool {
-        self.accepts.contains(&what)
+    fn accepts(&self, accept: ClientAccept) -> bool {
+        self.accepts.contains(&accept)
     }
 
     /// Returns whether everything else about it is in order.

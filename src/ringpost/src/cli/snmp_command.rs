@@ -219,8 +219,8 @@ impl SnmpReport {
             IdentityError::TooMany => {}
         }
         if self.strays > 0 {
-            let what = "datagrams that answer nothing that was asked";
-            writeln!(text, "  came       {} {what}", self.strays)?;
+            let noun = "datagrams that answer nothing that was asked";
+            writeln!(text, "  came       {} {noun}", self.strays)?;
         }
         Ok(())
     }

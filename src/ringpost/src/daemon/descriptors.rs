@@ -47,13 +47,13 @@ impl Descriptors {
         if all <= room {
             return;
         }
-        for (key, what, each, max) in wishes {
+        for (key, users, each, max) in wishes {
             // Each limit gets its share.
             let share = each as u128 * *max as u128 * room as u128 / all as u128;
             let wanted = std::mem::replace(max, (share as usize / each).max(1));
             settings.warnings.push(format!(
                 "{key} is {wanted}, and this process may open {} files and connections in all, so \
-                 that each worker takes {max} {what}; raise LimitNOFILE of the service \
+                 that each worker takes {max} {users}; raise LimitNOFILE of the service \
                  (`ulimit -n`) and start again, or lower it",
                 self.limit
             ));

@@ -59,8 +59,8 @@ impl Failure {
 
     /// Adds a line before it that names the subject.
     #[must_use]
-    pub(crate) fn of(self, what: &str) -> Failure {
-        Failure { text: format!("{what}:\n{}", self.text), ..self }
+    pub(crate) fn of(self, activity: &str) -> Failure {
+        Failure { text: format!("{activity}:\n{}", self.text), ..self }
     }
 }
 

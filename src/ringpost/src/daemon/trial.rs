@@ -40,7 +40,7 @@ impl Trial {
     ) -> Self {
         let mut trial = Trial { text: BUILT_IN.to_owned(), moved: Vec::new() };
         let mut taken: Vec<u16> = PORTS.iter().map(|(port, ..)| *port).collect();
-        for (port, transport, what) in PORTS {
+        for (port, transport, service) in PORTS {
             if is_free(transport, port) {
                 continue;
             }
@@ -53,7 +53,7 @@ impl Trial {
                 Some(holder) => format!("{}, process {}", holder.name, holder.process),
                 None => "another program".into(),
             };
-            trial.moved.push(format!("{what} is at port {other}, for {port} is taken by {by}"));
+            trial.moved.push(format!("{service} is at port {other}, for {port} is taken by {by}"));
         }
         trial
     }

@@ -439,14 +439,14 @@ mod tests {
     use super::super::scan::scan;
     use super::*;
 
-    fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    fn wait_until(condition: &str, holds: impl Fn() -> bool) {
         for _ in 0..1_000 {
             if holds() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("never: {what}");
+        panic!("never: {condition}");
     }
 
     #[test]

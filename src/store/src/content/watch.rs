@@ -362,14 +362,14 @@ mod tests {
             self.catalog().roots[0].entries.get(name.as_bytes()).cloned()
         }
 
-        fn wait_until(&self, what: &str, holds: impl Fn(&Latest) -> bool) {
+        fn wait_until(&self, condition: &str, holds: impl Fn(&Latest) -> bool) {
             for _ in 0..1_000 {
                 if holds(self) {
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
-            panic!("never: {what}");
+            panic!("never: {condition}");
         }
     }
 

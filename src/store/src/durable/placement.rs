@@ -75,9 +75,9 @@ mod tests {
         let path = top.path().join("a");
         let mut before = see();
         assert!(!before.exists());
-        let mut changed = |what: &str| {
+        let mut changed = |step: &str| {
             let now = see();
-            assert!(now != before, "{what} was not seen");
+            assert!(now != before, "{step} was not seen");
             before = now;
         };
         fs::write(&path, "one").unwrap();

@@ -46,7 +46,7 @@ pub(crate) type Task = (usize, StoreRequest, Option<Box<str>>);
 pub(crate) struct NeedsHash {
     worker: usize,
     ticket: Ticket,
-    whose: SecretRequest,
+    request: SecretRequest,
 }
 
 /// The request that carries the secret.
@@ -175,8 +175,8 @@ impl Vault {
             Judgement::Permitted => self.go_on(worker, ticket, request, &queues.writer),
             Judgement::Denied(denied) => Some(self.reply(ticket, Err(denied))),
             Judgement::NeedsHash => {
-                let whose = SecretRequest::Request(request);
-                let refused = queues.secrets.try_send(NeedsHash { worker, ticket, whose });
+                let request = SecretRequest::Request(request);
+                let refused = queues.secrets.try_send(NeedsHash { worker, ticket, request });
                 refused.is_err().then(|| self.reply(ticket, Err(VaultError::Busy)))
             }
         }
@@ -215,9 +215,9 @@ impl Vault {
             return true;
         }
         let Waiter { worker, ticket, login } = waiter;
-        let whose = SecretRequest::Login(login, flight);
+        let request = SecretRequest::Login(login, flight);
         // Under the lock, so that the thread that proves it finds all waiters.
-        let sent = queues.secrets.try_send(NeedsHash { worker, ticket, whose }).is_ok();
+        let sent = queues.secrets.try_send(NeedsHash { worker, ticket, request }).is_ok();
         if sent {
             flights.waiting.insert(flight, Vec::new());
         }
@@ -240,8 +240,8 @@ impl Vault {
         now: impl Fn() -> Instant,
         reply: impl Fn(usize, StoreReply),
     ) {
-        while let Ok(NeedsHash { worker, ticket, whose }) = unproven.recv() {
-            let request = match whose {
+        while let Ok(NeedsHash { worker, ticket, request }) = unproven.recv() {
+            let request = match request {
                 SecretRequest::Request(request) => request,
                 SecretRequest::Login(login, flight) => {
                     let result = self.authenticator.prove_login(&login, now());

@@ -151,8 +151,8 @@ fn answered(answers: &Answers) -> String {
         (unsent, "answers not sent"),
         (dropped, "dropped by the kernel here"),
     ];
-    for (count, what) in rest.iter().filter(|(count, _)| **count > 0) {
-        let _ = write!(text, ", {count} {what}");
+    for (count, noun) in rest.iter().filter(|(count, _)| **count > 0) {
+        let _ = write!(text, ", {count} {noun}");
     }
     text
 }

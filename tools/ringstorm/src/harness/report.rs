@@ -265,8 +265,8 @@ pub(crate) fn listed(mut text: String, counts: &BTreeMap<String, u64>) -> String
 
 /// Those of these counts that are more than nothing, behind a text.
 pub(crate) fn listed_if(mut text: String, group: &GroupTally, counts: &[(Count, &str)]) -> String {
-    for (count, what) in counts.iter().filter(|(count, _)| group[*count] > 0) {
-        let _ = write!(text, ", {} {what}", group[*count]);
+    for (count, noun) in counts.iter().filter(|(count, _)| group[*count] > 0) {
+        let _ = write!(text, ", {} {noun}", group[*count]);
     }
     text
 }

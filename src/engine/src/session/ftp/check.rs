@@ -106,7 +106,7 @@ impl Engine {
     fn waits_for_one(&self, id: ConnectionId, session: &Session, job: &Job) -> bool {
         let data = session.data.as_ref();
         let is_asked = job.question.is_some();
-        match &job.what {
+        match &job.pending {
             Pending::Port { .. } => {
                 !is_asked && data.is_some_and(|data| data.stage == DataStage::Wanted)
             }

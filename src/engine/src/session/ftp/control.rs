@@ -270,9 +270,14 @@ impl Session {
     }
 
     /// Begins a command.
-    pub(super) fn take_up(&mut self, what: Pending, log: Option<LogContext>, cx: &mut Context<'_>) {
-        cx.shared.transfers_open += usize::from(matches!(what, Pending::Transfer(_)));
-        self.state = SessionState::Busy(Box::new(Job { what, log, question: None }));
+    pub(super) fn take_up(
+        &mut self,
+        pending: Pending,
+        log: Option<LogContext>,
+        cx: &mut Context<'_>,
+    ) {
+        cx.shared.transfers_open += usize::from(matches!(pending, Pending::Transfer(_)));
+        self.state = SessionState::Busy(Box::new(Job { pending, log, question: None }));
     }
 
     /// The current command is done: it is logged, and the next one may come.
@@ -286,7 +291,7 @@ impl Session {
         };
         self.heard = cx.now;
         cx.shared.resumed.push_back(cx.id);
-        if let Pending::Transfer(transfer) = job.what {
+        if let Pending::Transfer(transfer) = job.pending {
             let broke_off = matches!(outcome, Outcome::Aborted(_) | Outcome::Stalled(_));
             if let Some(log) = job.log.as_mut().filter(|log| log.verb == Verb::Fetch)
                 && let Some(data) = self.data.as_ref().filter(|_| broke_off)

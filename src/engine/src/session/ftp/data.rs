@@ -144,7 +144,7 @@ impl Session {
             data.stage = DataStage::Awaited(at.port());
         }
         let SessionState::Busy(job) = &self.state else { return };
-        let Pending::Port { extended } = job.what else { return };
+        let Pending::Port { extended } = job.pending else { return };
         self.conclude(Outcome::Done, cx);
         match result {
             Ok(at) => match (extended, self.masquerade(at.ip().to_canonical(), cx)) {
@@ -323,7 +323,7 @@ impl Session {
     /// Returns what to do with the socket of the data connection next.
     pub(super) fn next_of_data(&mut self) -> Next {
         let transfer = match &self.state {
-            SessionState::Busy(job) => match &job.what {
+            SessionState::Busy(job) => match &job.pending {
                 Pending::Transfer(transfer) => Some(transfer),
                 Pending::Port { .. } | Pending::Login { .. } | Pending::Operation(_) => None,
             },

@@ -115,7 +115,7 @@ impl Session {
     /// The password was checked.
     pub(super) fn logged_in(&mut self, result: Result<usize, VaultError>, cx: &mut Context<'_>) {
         let SessionState::Busy(job) = &mut self.state else { return };
-        let Pending::Login { manages, users } = &mut job.what else { return };
+        let Pending::Login { manages, users } = &mut job.pending else { return };
         let (manages, mut users) = (*manages, std::mem::take(users));
         self.state = SessionState::Idle;
         self.heard = cx.now;
@@ -213,10 +213,10 @@ impl Session {
     }
 
     /// Decides whose data a name means, by the phone's answer.
-    pub(super) fn authorize_owner(&mut self, whose: &VaultOwner, cx: &mut Context<'_>) -> Verdict {
+    pub(super) fn authorize_owner(&mut self, owner: &VaultOwner, cx: &mut Context<'_>) -> Verdict {
         let client = self.peer.ip().to_canonical();
         if is_trusted(&cx.snapshot.policy.ftp, client) {
-            return match whose {
+            return match owner {
                 VaultOwner::Named(item) => Verdict::Item(item.clone()),
                 VaultOwner::LoggedIn(_) => Verdict::Refused(
                     Refusal::ExtensionMissing,
@@ -228,30 +228,30 @@ impl Session {
         match &self.login.identity {
             Identity::Pending => return Verdict::Wait,
             Identity::Known(known, at) if cx.now.since(*at) <= fresh => {
-                return verdict(client, known, whose);
+                return verdict(client, known, owner);
             }
             Identity::Known(..) | Identity::Unknown => {}
         }
         // An earlier answer counts as long as it is cached, if it names the same user.
         self.identify(false, cx);
         match &self.login.identity {
-            Identity::Known(known, _) if fits(known, whose) => {
-                return verdict(client, known, whose);
+            Identity::Known(known, _) if fits(known, owner) => {
+                return verdict(client, known, owner);
             }
             Identity::Known(..) => {}
             Identity::Pending | Identity::Unknown => return Verdict::Wait,
         }
         self.identify(true, cx);
         match &self.login.identity {
-            Identity::Known(known, _) => verdict(client, known, whose),
+            Identity::Known(known, _) => verdict(client, known, owner),
             Identity::Pending | Identity::Unknown => Verdict::Wait,
         }
     }
 }
 
 /// Returns whether a phone's answer agrees with the name: then it may be older.
-fn fits(known: &Result<PhoneIdentity, IdentityError>, whose: &VaultOwner) -> bool {
-    match (known, whose) {
+fn fits(known: &Result<PhoneIdentity, IdentityError>, owner: &VaultOwner) -> bool {
+    match (known, owner) {
         (Ok(identity), VaultOwner::Named(item)) => {
             identity.extension.as_ref() == Some(&item.extension)
         }
@@ -262,7 +262,7 @@ fn fits(known: &Result<PhoneIdentity, IdentityError>, whose: &VaultOwner) -> boo
 fn verdict(
     client: IpAddr,
     known: &Result<PhoneIdentity, IdentityError>,
-    whose: &VaultOwner,
+    owner: &VaultOwner,
 ) -> Verdict {
     let identity = match known {
         Ok(identity) => identity,
@@ -290,7 +290,7 @@ fn verdict(
             }
         };
     };
-    match whose {
+    match owner {
         VaultOwner::LoggedIn(family) => {
             Verdict::Item(Item { extension: extension.clone(), family })
         }

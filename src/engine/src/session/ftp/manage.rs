@@ -198,7 +198,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         let SessionState::Busy(job) = &self.state else { return };
-        let Pending::Operation(then) = &job.what else { return };
+        let Pending::Operation(then) = &job.pending else { return };
         let then = then.clone();
         match result.and_then(|done| then.fits(done)) {
             Ok(done) => {
@@ -221,7 +221,7 @@ impl Session {
     /// A phone's file was deleted, or not.
     pub(super) fn handle_deleted(&mut self, result: Result<(), StoreError>, cx: &mut Context<'_>) {
         let SessionState::Busy(job) = &self.state else { return };
-        let Pending::Operation(ReplyKind::Done) = &job.what else { return };
+        let Pending::Operation(ReplyKind::Done) = &job.pending else { return };
         let (outcome, code, text) = match result {
             Ok(()) => {
                 cx.counters.uploads_deleted.up();

@@ -200,7 +200,7 @@ pub(super) enum Identity {
 /// The current command and its log record.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) what: Pending,
+    pub(super) pending: Pending,
     pub(super) log: Option<LogContext>,
     /// The question that it waits for. Any other answer is late.
     pub(super) question: Option<Ticket>,
@@ -439,7 +439,7 @@ impl Session {
         match &self.state {
             SessionState::Busy(job) => {
                 let sends = job.log.as_ref().is_some_and(|log| log.verb == Verb::Send);
-                sends && matches!(job.what, Pending::Transfer(_))
+                sends && matches!(job.pending, Pending::Transfer(_))
             }
             SessionState::Idle
             | SessionState::StartingTls
@@ -451,7 +451,7 @@ impl Session {
 
     pub(super) fn transfer(&self) -> Option<&Transfer> {
         match &self.state {
-            SessionState::Busy(job) => match &job.what {
+            SessionState::Busy(job) => match &job.pending {
                 Pending::Transfer(transfer) => Some(transfer),
                 Pending::Port { .. } | Pending::Login { .. } | Pending::Operation(_) => None,
             },
@@ -464,7 +464,7 @@ impl Session {
     }
 
     pub(super) fn transfer_mut(&mut self) -> Option<&mut Transfer> {
-        self.job_mut().and_then(|job| match &mut job.what {
+        self.job_mut().and_then(|job| match &mut job.pending {
             Pending::Transfer(transfer) => Some(transfer),
             Pending::Port { .. } | Pending::Login { .. } | Pending::Operation(_) => None,
         })

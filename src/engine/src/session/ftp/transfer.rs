@@ -63,16 +63,16 @@ impl Session {
     pub(super) fn identify(&mut self, cx: &mut Context<'_>) {
         let transfer = self.transfer();
         let Some(transfer) = transfer else { return };
-        let (Goal::Fetch(whose) | Goal::Keep(whose)) = &transfer.goal else {
+        let (Goal::Fetch(owner) | Goal::Keep(owner)) = &transfer.goal else {
             return self.admit(cx);
         };
-        match self.authorize_owner(&whose.clone(), cx) {
+        match self.authorize_owner(&owner.clone(), cx) {
             Verdict::Wait => {}
             Verdict::Item(item) => {
                 let name = format!("{item}");
                 if let Some(transfer) = self.transfer_mut() {
                     match &mut transfer.goal {
-                        Goal::Fetch(whose) | Goal::Keep(whose) => *whose = VaultOwner::Named(item),
+                        Goal::Fetch(owner) | Goal::Keep(owner) => *owner = VaultOwner::Named(item),
                         Goal::Read(_)
                         | Goal::Upload(_)
                         | Goal::Open(_)
@@ -144,10 +144,10 @@ impl Session {
                 }
             },
             Goal::Fetch(VaultOwner::Named(item)) => self.submit_vault_op(item, VaultOp::Fetch, cx),
-            Goal::Keep(whose @ VaultOwner::Named(_)) => {
+            Goal::Keep(owner @ VaultOwner::Named(_)) => {
                 let vault = cx.snapshot.policy.ftp.vault.as_ref();
                 let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
-                self.ready(sink(Into::Vault(whose, bytes_max)), cx);
+                self.ready(sink(Into::Vault(owner, bytes_max)), cx);
             }
             Goal::Upload(upload) => self.ready(sink(Into::Rule(upload)), cx),
             Goal::Open(at) => self.submit_files_op(files::FilesOp::Open { at }, cx),
@@ -222,7 +222,7 @@ impl Session {
     /// name.
     fn reply_begin(&mut self, code: Code) {
         let Some(job) = self.job_mut() else { return };
-        let name = match (&job.what, &job.log) {
+        let name = match (&job.pending, &job.log) {
             (Pending::Transfer(transfer), Some(log)) if transfer.tells_name => log.subject.clone(),
             (_, _) => return self.reply_usual(code),
         };
@@ -236,7 +236,7 @@ impl Session {
     /// Starts to move bytes once both ends are open.
     pub(super) fn move_on(&mut self, cx: &mut Context<'_>) {
         let SessionState::Busy(job) = &mut self.state else { return };
-        let Pending::Transfer(transfer) = &mut job.what else { return };
+        let Pending::Transfer(transfer) = &mut job.pending else { return };
         let Some(data) = self.data.as_mut().filter(|data| data.stage == DataStage::Open) else {
             return;
         };
@@ -271,7 +271,7 @@ impl Session {
         let Some(job) = self.job_mut() else { return };
         let log = job.log.as_ref();
         let (since, bytes) = log.map_or((cx.now, 0), |log| (log.moves_since, log.bytes));
-        let Pending::Transfer(transfer) = &mut job.what else { return };
+        let Pending::Transfer(transfer) = &mut job.pending else { return };
         let patience = StallLimits { stall_timeout: stall, rate_min: RATE_MIN };
         let by_rate = patience.due_by_rate(since, bytes);
         let is_out = matches!(transfer.stage, Stage::Moving(Way::Out(_)));
@@ -319,7 +319,8 @@ impl Session {
     pub(super) fn take(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         let memory_max = cx.snapshot.policy.ftp.limits.upload_memory_bytes_max;
         let Some(job) = self.job_mut() else { return };
-        let Pending::Transfer(Transfer { stage: Stage::Moving(Way::In(sink)), .. }) = &mut job.what
+        let Pending::Transfer(Transfer { stage: Stage::Moving(Way::In(sink)), .. }) =
+            &mut job.pending
         else {
             return;
         };
@@ -421,7 +422,7 @@ impl Session {
         }
         let Some(job) = self.job_mut() else { return };
         if let Pending::Transfer(Transfer { stage: Stage::Moving(Way::Out(source)), .. }) =
-            &mut job.what
+            &mut job.pending
         {
             source.advance(bytes);
             match &mut job.log {

@@ -388,7 +388,7 @@ fn adjust(policy: &mut Policy, bits: u8) {
     policy.tftp.limits.second_copy_after = Duration::from_millis(u64::from(slow));
 }
 
-fn operate(world: &mut World, [what, who, value, more]: [u8; 4]) {
+fn operate(world: &mut World, [operation, who, value, more]: [u8; 4]) {
     let Some(peer) = PEERS.get(usize::from(who & 7)).and_then(|peer| peer.parse().ok()) else {
         world.now = world.now + Duration::from_micros(u64::from(value) * 100);
         return world.settle();
@@ -402,7 +402,7 @@ fn operate(world: &mut World, [what, who, value, more]: [u8; 4]) {
         [..] => 0,
     });
     let near = number.wrapping_add_signed(i16::from(value as i8));
-    match what % 16 {
+    match operation % 16 {
         0 => world.deliver(peer, PortId(0), &request(1, value, more)),
         1 => world.deliver(peer, PortId(0), &request(2, value, more)),
         2..=4 => world.deliver(peer, port, Control::ack(Block(number)).as_bytes()),
@@ -416,7 +416,7 @@ fn operate(world: &mut World, [what, who, value, more]: [u8; 4]) {
             let error = Control::error(ErrorCode(u16::from(value % 9)), "");
             world.deliver(peer, port, error.as_bytes());
         }
-        9 => world.deliver(peer, PortId(u16::from(more) % world.ports), &[value, what, more]),
+        9 => world.deliver(peer, PortId(u16::from(more) % world.ports), &[value, operation, more]),
         10 => {
             world.now = world.now + Duration::from_millis(u64::from(value) * u64::from(more));
             world.settle();

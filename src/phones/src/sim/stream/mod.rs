@@ -226,9 +226,9 @@ impl World {
         &self.phones
     }
 
-    fn count(&mut self, what: u64) {
+    fn count(&mut self, value: u64) {
         self.events += 1;
-        let mixed = self.digest ^ what ^ self.now.as_micros() << 20;
+        let mixed = self.digest ^ value ^ self.now.as_micros() << 20;
         self.digest = mixed.wrapping_mul(0x0100_0000_01B3).rotate_left(29);
     }
 

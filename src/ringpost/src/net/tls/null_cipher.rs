@@ -176,13 +176,13 @@ impl MessageDecrypter for RecordMac {
 pub fn check(bytes: &[u8]) {
     let mut wire = Wire { writer: RecordMac::new(&KEY), reader: RecordMac::new(&KEY), seq: 0 };
     let mut rest = bytes;
-    while let Some((&[what, kind, high, low], after)) = rest.split_first_chunk() {
+    while let Some((&[operation, kind, high, low], after)) = rest.split_first_chunk() {
         let (typ, version) = (ContentType::from(kind), ProtocolVersion::TLSv1_2);
         let value = usize::from(u16::from_be_bytes([high, low]));
         rest = after;
         let plain: Vec<u8> = (0..value).map(|at| (at % 251) as u8).collect();
         let mut record = wire.write(typ, version, &plain);
-        match what % 8 {
+        match operation % 8 {
             0 => wire.expect(typ, version, &mut record, Some(&plain)),
             1 => {
                 let at = value % record.len();
@@ -405,7 +405,14 @@ mod tests {
     #[test]
     fn any_mischief_is_noticed() {
         let operations: Vec<u8> = (0..=255_u8)
-            .flat_map(|what| [what, what.wrapping_mul(37), what % 3 * 32, what.wrapping_mul(91)])
+            .flat_map(|operation| {
+                [
+                    operation,
+                    operation.wrapping_mul(37),
+                    operation % 3 * 32,
+                    operation.wrapping_mul(91),
+                ]
+            })
             .collect();
         check(&operations);
         for cut in 0..9 {

@@ -187,13 +187,13 @@ impl World {
                 has_deadline && !(reads && has_news) && (!has_more || waits) && !is_left
             }
             SessionState::Busy(job) => {
-                assert!(session.is_logged_in() || matches!(job.what, Pending::Login { .. }));
+                assert!(session.is_logged_in() || matches!(job.pending, Pending::Login { .. }));
                 let is_awaited = |data| DataCommand::Await { data, control: id };
                 let data = session.data.as_ref();
                 let has_door =
                     data.is_some_and(|data| self.held_commands.contains(&is_awaited(data.id)));
                 !(reads && has_news)
-                    && match &job.what {
+                    && match &job.pending {
                         Pending::Port { .. } => has_door,
                         Pending::Login { .. } | Pending::Operation(_) => open_requests == 1,
                         Pending::Transfer(transfer) => {
@@ -304,16 +304,16 @@ impl World {
 
 /// Returns the item that a transfer may store.
 fn kept(transfer: &Transfer) -> Option<String> {
-    let whose = match (&transfer.goal, &transfer.stage) {
+    let owner = match (&transfer.goal, &transfer.stage) {
         (_, Stage::Identity) => return None,
-        (Goal::Keep(whose), _) => whose,
+        (Goal::Keep(owner), _) => owner,
         (_, Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink))) => match &sink.into {
-            Into::Vault(whose, _) => whose,
+            Into::Vault(owner, _) => owner,
             Into::Rule(_) | Into::Tree { .. } => return None,
         },
         (_, _) => return None,
     };
-    match whose {
+    match owner {
         VaultOwner::Named(item) => Some(item.to_string()),
         VaultOwner::LoggedIn(_) => None,
     }

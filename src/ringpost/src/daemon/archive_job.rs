@@ -32,9 +32,9 @@ pub(crate) struct ArchiveJob {
 
 impl ArchiveJob {
     /// Starts the thread.
-    pub(crate) fn start(board: Arc<DaemonState>) -> io::Result<Self> {
+    pub(crate) fn start(state: Arc<DaemonState>) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
-        let thread = offload::spawn("archiver", move || run(&board, &stopped))?;
+        let thread = offload::spawn("archiver", move || run(&state, &stopped))?;
         Ok(ArchiveJob { stop, thread })
     }
 
@@ -46,10 +46,10 @@ impl ArchiveJob {
     }
 }
 
-fn run(board: &DaemonState, stopped: &Receiver<()>) {
+fn run(state: &DaemonState, stopped: &Receiver<()>) {
     let mut last_day = None;
     while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-        let settings = board.settings.load_full();
+        let settings = state.settings.load_full();
         let Some(vault) = settings.policy.http.vault.as_deref() else { continue };
         let Some(archive) = &vault.archive else { continue };
         let now_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());

@@ -10,9 +10,9 @@ use crate::daemon::sample;
 use crate::observe::state::{DaemonState, Listening};
 
 /// Prints the listeners, with a command to try for each protocol.
-pub(crate) fn show(board: &DaemonState, made: bool, moved: &[String]) {
+pub(crate) fn show(state: &DaemonState, made: bool, moved: &[String]) {
     let dir = fs::canonicalize(sample::DIR).unwrap_or_else(|_| sample::DIR.into());
-    let mut text = text(&board.listeners, &dir, made);
+    let mut text = text(&state.listeners, &dir, made);
     moved.iter().for_each(|sentence| text += &format!("note: {sentence}\n"));
     // Without standard error there is no reader.
     let _ = io::stderr().write_all(text.as_bytes());

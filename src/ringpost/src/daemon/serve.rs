@@ -138,9 +138,9 @@ pub(crate) fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     };
     signals.note_serving();
     if let Source::Trial(trial) = &source {
-        banner::show(&daemon.board, made, &trial.moved);
+        banner::show(&daemon.state, made, &trial.moved);
     }
-    announce(&daemon.board);
+    announce(&daemon.state);
     let end = daemon.run(&signals);
     daemon.stop(&signals, end);
     Ok(())
@@ -148,7 +148,7 @@ pub(crate) fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
 
 struct Daemon<D> {
     source: Source,
-    board: Arc<DaemonState>,
+    state: Arc<DaemonState>,
     log: LogHandle,
     data: D,
     directories: Arc<Directories>,
@@ -228,13 +228,13 @@ impl<D: DataPath> Daemon<D> {
         listeners.extend(admin.iter().map(|(address, _)| listening_admin(*address)));
         let started = settings.clone();
         let parts = DaemonStateParts { clock, views, snapshot, settings, listeners, warnings };
-        let board = Arc::new(DaemonState::new(parts).map_err(StartError::Measure)?);
-        let (web, orders) = web::serve(&board, admin, socket).map_err(StartError::Thread)?;
-        board.note_certificates(certificates.report(now_unix_s()));
+        let state = Arc::new(DaemonState::new(parts).map_err(StartError::Measure)?);
+        let (web, orders) = web::serve(&state, admin, socket).map_err(StartError::Thread)?;
+        state.note_certificates(certificates.report(now_unix_s()));
         Ok(Some(Daemon {
             source: source.clone(),
-            archive_job: ArchiveJob::start(board.clone()).map_err(StartError::Thread)?,
-            board,
+            archive_job: ArchiveJob::start(state.clone()).map_err(StartError::Thread)?,
+            state,
             log,
             data,
             directories,
@@ -272,25 +272,25 @@ impl<D: DataPath> Daemon<D> {
     }
 
     fn tick(&mut self) {
-        self.board.collect();
-        self.board.look_at_files();
-        let disks = self.disks.poll(&self.board.settings.load(), self.board.clock.now());
-        self.board.note_disks(disks);
+        self.state.collect();
+        self.state.look_at_files();
+        let disks = self.disks.poll(&self.state.settings.load(), self.state.clock.now());
+        self.state.note_disks(disks);
         if let Some(watch) = &self.watch {
-            self.board.note_content(ContentHealth::of(&watch.published().health()));
+            self.state.note_content(ContentHealth::of(&watch.published().health()));
         }
         self.note_figures();
         if let Some(gap) = self.log.gap() {
             tracing::warn!("{gap} lines of the log were lost before this one");
         }
-        if self.board.stuck().is_empty() {
+        if self.state.stuck().is_empty() {
             systemd::alive();
         }
         let looked = self.certificates.look(now_unix_s());
         if looked.changed {
-            self.board.note_certificates(self.certificates.report(now_unix_s()));
+            self.state.note_certificates(self.certificates.report(now_unix_s()));
         }
-        let lists = Lists::look(&self.board.settings.load().data_dir);
+        let lists = Lists::look(&self.state.settings.load().data_dir);
         if lists != self.lists {
             self.reload("a changed access list");
         } else if looked.ca_changed {
@@ -301,13 +301,13 @@ impl<D: DataPath> Daemon<D> {
     fn note_figures(&self) {
         let mut figures = self.data.figures();
         figures.push(store_metrics::log_lines_lost(self.log.lines_lost()));
-        self.board.note_figures(figures);
+        self.state.note_figures(figures);
     }
 
     /// Applies a new configuration whole, or keeps the last good one and says why.
     fn reload(&mut self, why: &str) -> Reloaded {
         systemd::reloading();
-        self.lists = Lists::look(&self.board.settings.load().data_dir);
+        self.lists = Lists::look(&self.state.settings.load().data_dir);
         let mut reloaded = match self.source.load() {
             Ok(settings) => {
                 self.take(settings).unwrap_or_else(|failure| Reloaded::refused(failure.text))
@@ -322,7 +322,7 @@ impl<D: DataPath> Daemon<D> {
                 tracing::error!("reload after {why}: {line}");
             }
         }
-        self.board.note_reload(reloaded.clone());
+        self.state.note_reload(reloaded.clone());
         systemd::ready();
         reloaded
     }
@@ -331,9 +331,9 @@ impl<D: DataPath> Daemon<D> {
         own_directories::prepare(&settings, None)?;
         self.certificates.take(&settings, now_unix_s())?;
         settings.serve_ca(self.certificates.ca_file());
-        self.board.note_certificates(self.certificates.report(now_unix_s()));
-        let before = self.board.settings.load_full();
-        self.descriptors.fit(&mut settings, self.board.views.len());
+        self.state.note_certificates(self.certificates.report(now_unix_s()));
+        let before = self.state.settings.load_full();
+        self.descriptors.fit(&mut settings, self.state.views.len());
         settings.number_uploads(&self.directories);
         let restart = reload::needs_restart(&self.started, &settings);
         let changes = settings.effective.changes_from(&before.effective);
@@ -345,10 +345,10 @@ impl<D: DataPath> Daemon<D> {
         if settings.data_dir != before.data_dir {
             self.move_socket(&settings.data_dir);
         }
-        self.board.settings.store(Arc::new(settings));
+        self.state.settings.store(Arc::new(settings));
         let needs_restart: Vec<_> = restart.iter().map(|&key| key.to_owned()).collect();
-        self.board.note_restart(needs_restart.clone());
-        self.board.look_at_files();
+        self.state.note_restart(needs_restart.clone());
+        self.state.look_at_files();
         Ok(Reloaded::taken(changes, needs_restart))
     }
 
@@ -362,24 +362,24 @@ impl<D: DataPath> Daemon<D> {
 
     /// Lets running transfers end, up to `drain` or until a second signal, and exits.
     fn stop(self, signals: &SignalQueue, end: RunEnd) {
-        let drain = self.board.settings.load().drain;
+        let drain = self.state.settings.load().drain;
         systemd::stopping(drain);
-        self.board.note_draining(drain);
+        self.state.note_draining(drain);
         self.data.drain();
         // Later requests are answered that the server is stopping.
         drop(self.orders);
         tracing::info!("stopping: transfers under way have {drain:?} left");
-        let over_at = self.board.clock.now() + drain;
-        while open_transfers(&self.board) > 0 && self.board.clock.now() < over_at {
+        let over_at = self.state.clock.now() + drain;
+        while open_transfers(&self.state) > 0 && self.state.clock.now() < over_at {
             match signals.within(DRAIN_TICK) {
                 Some(Signal::Reload) | None => {}
                 Some(Signal::Stop) => break,
             }
-            if self.board.stuck().is_empty() {
+            if self.state.stuck().is_empty() {
                 systemd::alive();
             }
         }
-        let cut_off = open_transfers(&self.board);
+        let cut_off = open_transfers(&self.state);
         if cut_off > 0 {
             tracing::warn!("{cut_off} transfers were cut off");
         }
@@ -397,8 +397,8 @@ impl<D: DataPath> Daemon<D> {
     }
 }
 
-fn open_transfers(board: &DaemonState) -> u64 {
-    board.views.iter().map(|view| view.counters.transfers_open.value()).sum()
+fn open_transfers(state: &DaemonState) -> u64 {
+    state.views.iter().map(|view| view.counters.transfers_open.value()).sum()
 }
 
 /// Becomes the user of the settings, and reads them again as that user, who may not read all that
@@ -462,14 +462,14 @@ fn stops_at_hangup(source: &Source) -> bool {
 }
 
 /// Prints the listeners and warnings, and the line that other programs wait for.
-fn announce(board: &DaemonState) {
-    for listening in &board.listeners {
+fn announce(state: &DaemonState) {
+    for listening in &state.listeners {
         tracing::info!("listening for {} on {}", listening.protocol, listening.address);
     }
-    for root in &board.snapshot.load().catalog.roots {
+    for root in &state.snapshot.load().catalog.roots {
         tracing::info!("serving {} files of {}", root.entries.len(), root.dir.display());
     }
-    board.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    state.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     // A program that closed standard output does not wait for the line either.
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "ready").and_then(|()| out.flush());

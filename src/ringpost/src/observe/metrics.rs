@@ -41,10 +41,10 @@ impl Exposition {
 ///
 /// # Errors
 /// None in practice: writing to a string does not fail.
-pub(crate) fn page(board: &Arc<DaemonState>, exposition: Exposition) -> Result<String, fmt::Error> {
-    board.collect();
+pub(crate) fn page(state: &Arc<DaemonState>, exposition: Exposition) -> Result<String, fmt::Error> {
+    state.collect();
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Page(Arc::clone(board))));
+    registry.register_collector(Box::new(Page(Arc::clone(state))));
     let mut page = String::new();
     prometheus_client::encoding::text::encode(&mut page, &registry)?;
     Ok(match exposition {

@@ -41,7 +41,7 @@ pub(crate) enum Order {
 /// Answers commands.
 #[derive(Clone, Debug)]
 pub(crate) struct Commands {
-    board: Arc<DaemonState>,
+    state: Arc<DaemonState>,
     orders: Sender<Order>,
     places: Arc<Semaphore>,
 }
@@ -49,8 +49,8 @@ pub(crate) struct Commands {
 impl Commands {
     /// Answers from the state; what only the daemon can do goes to `orders`.
     #[must_use]
-    pub(crate) fn new(board: Arc<DaemonState>, orders: Sender<Order>) -> Self {
-        Commands { board, orders, places: Arc::new(Semaphore::new(COMMANDS_MAX)) }
+    pub(crate) fn new(state: Arc<DaemonState>, orders: Sender<Order>) -> Self {
+        Commands { state, orders, places: Arc::new(Semaphore::new(COMMANDS_MAX)) }
     }
 
     /// Accepts commands until it is dropped.
@@ -100,7 +100,7 @@ impl Commands {
         stream: &mut BufReader<UnixStream>,
     ) -> io::Result<ControlReply> {
         match request {
-            Request::Status => Ok(ControlReply::Status(Box::new(self.board.status()))),
+            Request::Status => Ok(ControlReply::Status(Box::new(self.state.status()))),
             Request::Reload => {
                 let (sender, receiver) = oneshot::channel();
                 let sent = self.orders.send(Order::Reload(sender)).is_ok();
@@ -108,7 +108,7 @@ impl Commands {
                 Ok(reloaded.map_or_else(stopping, ControlReply::Reloaded))
             }
             Request::Drain => {
-                let within_s = self.board.settings.load().drain.as_secs();
+                let within_s = self.state.settings.load().drain.as_secs();
                 let (sender, receiver) = oneshot::channel();
                 if self.orders.send(Order::Drain(sender)).is_err() {
                     return Ok(stopping());
@@ -125,11 +125,11 @@ impl Commands {
                     Some(known) => known,
                     None => None,
                 };
-                let board = self.board.clone();
+                let state = self.state.clone();
                 let explained = spawn_blocking(move || {
                     let question = Question { name: &name, client: from, protocol, listener };
-                    let catalog = board.snapshot.load().catalog.clone();
-                    explain::explain(&question, &board.settings.load(), &catalog)
+                    let catalog = state.snapshot.load().catalog.clone();
+                    explain::explain(&question, &state.settings.load(), &catalog)
                 });
                 let explained = explained.await.map_err(io::Error::other)?;
                 Ok(ControlReply::Explained(explained))
@@ -142,7 +142,7 @@ impl Commands {
         stream: &mut BufReader<UnixStream>,
         answer: ControlReply,
     ) -> io::Result<()> {
-        let config: PathBuf = self.board.settings.load().file.clone();
+        let config: PathBuf = self.state.settings.load().file.clone();
         let mut line = serde_json::to_vec(&Reply { pid: std::process::id(), config, answer })?;
         line.push(b'\n');
         timeout(LINE_WAIT_MAX, stream.write_all(&line)).await?

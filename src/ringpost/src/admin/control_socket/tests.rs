@@ -14,7 +14,7 @@ use crate::net::Clock;
 use crate::net::stats::WorkerStats;
 use crate::observe::state::{DaemonState, DaemonStateParts, Reloaded};
 
-fn board() -> Arc<DaemonState> {
+fn state() -> Arc<DaemonState> {
     let settings = crate::config::parse_for_tests("[tftp]\n");
     let parts = DaemonStateParts {
         clock: Clock::start(),
@@ -31,8 +31,8 @@ fn board() -> Arc<DaemonState> {
 fn answering(dir: &Path, act: impl FnOnce(Order) + Send + 'static) -> Web {
     let (sender, orders) = crossbeam_channel::unbounded();
     std::thread::spawn(move || orders.recv().map(act));
-    let (board, socket) = (board(), ControlSocket::bind(dir).unwrap());
-    Web::start(None, Some(socket), Commands::new(board.clone(), sender), board).unwrap()
+    let (state, socket) = (state(), ControlSocket::bind(dir).unwrap());
+    Web::start(None, Some(socket), Commands::new(state.clone(), sender), state).unwrap()
 }
 
 #[test]

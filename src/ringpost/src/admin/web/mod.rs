@@ -46,7 +46,7 @@ impl Web {
         listener: Option<TcpListener>,
         socket: Option<ControlSocket>,
         commands: Commands,
-        board: Arc<DaemonState>,
+        state: Arc<DaemonState>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = listener.map(|listener| {
@@ -62,7 +62,7 @@ impl Web {
         let thread = thread::Builder::new().name("control".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = pages(listener, board) => {}
+                    () = pages(listener, state) => {}
                     () = answer_commands(sockets, &commands) => {}
                     _ = stopped => commands.finish().await,
                 }
@@ -92,14 +92,14 @@ impl Web {
 /// # Errors
 /// The system's error if it gives no thread or no event queue.
 pub(crate) fn serve(
-    board: &Arc<DaemonState>,
+    state: &Arc<DaemonState>,
     admin: Option<(SocketAddr, TcpListener)>,
     socket: Option<ControlSocket>,
 ) -> io::Result<(Web, Receiver<Order>)> {
     let (sender, orders) = unbounded();
     let listener = admin.map(|(_, listener)| listener);
-    let commands = Commands::new(board.clone(), sender);
-    Ok((Web::start(listener, socket, commands, board.clone())?, orders))
+    let commands = Commands::new(state.clone(), sender);
+    Ok((Web::start(listener, socket, commands, state.clone())?, orders))
 }
 
 /// Binds the address of the pages, or takes it from the service manager.
@@ -157,11 +157,11 @@ impl std::error::Error for AdminBindError {
 }
 
 /// Serves the pages for ever.
-async fn pages(listener: Option<tokio::net::TcpListener>, board: Arc<DaemonState>) {
+async fn pages(listener: Option<tokio::net::TcpListener>, state: Arc<DaemonState>) {
     if let Some(listener) = listener {
         let served = axum::serve(
-            limited::LimitedListener::new(listener, board.admin.clone()),
-            routes(board),
+            limited::LimitedListener::new(listener, state.admin.clone()),
+            routes(state),
         )
         .await;
         if let Err(cause) = served {
@@ -192,21 +192,21 @@ async fn answer_commands(mut sockets: mpsc::UnboundedReceiver<ControlSocket>, co
     std::future::pending().await
 }
 
-fn routes(board: Arc<DaemonState>) -> Router {
+fn routes(state: Arc<DaemonState>) -> Router {
     Router::new()
         .route("/", get(status_page))
         .route("/status.json", get(status_json))
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(health))
         .fallback(nowhere)
-        .layer(from_fn_with_state(board.clone(), known_host))
-        .with_state(board)
+        .layer(from_fn_with_state(state.clone(), known_host))
+        .with_state(state)
 }
 
 /// Rejects a request by a name that is not this server's: a foreign page may have a name that
 /// resolves to this address, and must not read the pages (DNS rebinding). Addresses are allowed.
 async fn known_host(
-    State(board): State<Arc<DaemonState>>,
+    State(state): State<Arc<DaemonState>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -218,7 +218,7 @@ async fn known_host(
         // No browser leaves it out.
         (None, None) => return next.run(request).await,
     };
-    if is_known(&host, &board.settings.load().admin_hosts) {
+    if is_known(&host, &state.settings.load().admin_hosts) {
         return next.run(request).await;
     }
     let text = "these pages are not reached by that name: use the address, or add the name to \
@@ -236,22 +236,22 @@ fn is_known(host: &str, names: &[String]) -> bool {
         || names.iter().any(is_name)
 }
 
-async fn status_page(State(board): State<Arc<DaemonState>>) -> Response {
-    let page = page::render(&board.status());
+async fn status_page(State(state): State<Arc<DaemonState>>) -> Response {
+    let page = page::render(&state.status());
     answer(StatusCode::OK, "text/html; charset=utf-8", page)
 }
 
-async fn status_json(State(board): State<Arc<DaemonState>>) -> Response {
-    match serde_json::to_string_pretty(&board.status()) {
+async fn status_json(State(state): State<Arc<DaemonState>>) -> Response {
+    match serde_json::to_string_pretty(&state.status()) {
         Ok(json) => answer(StatusCode::OK, "application/json", json),
         Err(fault) => failed(&fault),
     }
 }
 
-async fn metrics_page(State(board): State<Arc<DaemonState>>, headers: HeaderMap) -> Response {
+async fn metrics_page(State(state): State<Arc<DaemonState>>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).iter().map(HeaderValue::as_bytes);
     let exposition = metrics::negotiate(accept);
-    let mut response = match metrics::page(&board, exposition) {
+    let mut response = match metrics::page(&state, exposition) {
         Ok(page) => answer(StatusCode::OK, exposition.content_type(), page),
         Err(fault) => failed(&fault),
     };
@@ -259,8 +259,8 @@ async fn metrics_page(State(board): State<Arc<DaemonState>>, headers: HeaderMap)
     response
 }
 
-async fn health(State(board): State<Arc<DaemonState>>) -> Response {
-    let health = board.health();
+async fn health(State(state): State<Arc<DaemonState>>) -> Response {
+    let health = state.health();
     let status = match health.state.is_serving() {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,

@@ -6,7 +6,7 @@ use crate::net::stats::{StatsRecorder, WorkerStats};
 use crate::observe::state::{DaemonStateParts, Listening, Status};
 use wire::time::Duration;
 
-fn board(workers: usize) -> Arc<DaemonState> {
+fn state(workers: usize) -> Arc<DaemonState> {
     let views = (0..workers).map(|_| Arc::new(WorkerStats::new().unwrap())).collect();
     let settings = crate::config::parse_for_tests("[tftp]\nroot = [\"<b>\"]\n");
     let listeners = vec![Listening {
@@ -24,16 +24,16 @@ fn board(workers: usize) -> Arc<DaemonState> {
     Arc::new(DaemonState::new(parts).unwrap())
 }
 
-fn start(listener: TcpListener, board: &Arc<DaemonState>) -> Web {
-    let commands = Commands::new(board.clone(), crossbeam_channel::unbounded().0);
-    Web::start(Some(listener), None, commands, board.clone()).unwrap()
+fn start(listener: TcpListener, state: &Arc<DaemonState>) -> Web {
+    let commands = Commands::new(state.clone(), crossbeam_channel::unbounded().0);
+    Web::start(Some(listener), None, commands, state.clone()).unwrap()
 }
 
 /// Starts the pages and requests one: returns status, type and body.
-fn ask(board: &Arc<DaemonState>, path: &str) -> (u16, String, String) {
+fn ask(state: &Arc<DaemonState>, path: &str) -> (u16, String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let web = start(listener, board);
+    let web = start(listener, state);
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut response = agent.get(format!("http://{address}{path}")).call().unwrap();
@@ -45,11 +45,11 @@ fn ask(board: &Arc<DaemonState>, path: &str) -> (u16, String, String) {
 
 #[test]
 fn the_status_can_be_read_back() {
-    let board = board(2);
-    board.views[0].counters.transfers_done.add(3);
-    board.views[1].counters.transfers_done.add(4);
-    board.views[1].counters.transfers_open.set(9);
-    let (status, kind, body) = ask(&board, "/status.json");
+    let state = state(2);
+    state.views[0].counters.transfers_done.add(3);
+    state.views[1].counters.transfers_done.add(4);
+    state.views[1].counters.transfers_open.set(9);
+    let (status, kind, body) = ask(&state, "/status.json");
     assert_eq!((status, &*kind), (200, "application/json"));
     let read: Status = serde_json::from_str(&body).unwrap();
     assert_eq!(read.outcomes.done, 7);
@@ -61,17 +61,17 @@ fn the_status_can_be_read_back() {
 
 #[test]
 fn the_metrics_come_in_the_form_that_is_asked_for() {
-    let board = board(2);
-    let (status, kind, body) = ask(&board, "/metrics");
+    let state = state(2);
+    let (status, kind, body) = ask(&state, "/metrics");
     assert_eq!((status, &*kind), (200, "text/plain; version=0.0.4; charset=utf-8"));
-    for figure in board.figures() {
+    for figure in state.figures() {
         // Outcomes of transfers are shown by reason.
         let told = body.contains(&format!(" {}\n", figure.help));
         assert!(told || figure.name.starts_with("transfers_"), "{}", figure.name);
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let web = start(listener, &board);
+    let web = start(listener, &state);
     let accept = "text/plain;q=0.5, application/openmetrics-text;version=1.0.0";
     let asked = ureq::get(format!("http://{address}/metrics")).header("accept", accept);
     let mut response = asked.call().unwrap();
@@ -84,9 +84,9 @@ fn the_metrics_come_in_the_form_that_is_asked_for() {
 
 #[test]
 fn a_worker_that_has_not_turned_is_named() {
-    let (status, _, body) = ask(&board(1), "/healthz");
+    let (status, _, body) = ask(&state(1), "/healthz");
     assert_eq!((status, &*body), (200, "ok\n"));
-    let mut stuck = board(2);
+    let mut stuck = state(2);
     Arc::get_mut(&mut stuck).unwrap().clock = Clock::start_earlier(Duration::from_secs(60));
     let mut recorder = StatsRecorder::new(stuck.views[0].clone()).unwrap();
     recorder.turn_ended(stuck.clock.now(), stuck.clock.now());
@@ -96,41 +96,41 @@ fn a_worker_that_has_not_turned_is_named() {
 
 #[test]
 fn nothing_on_the_page_is_taken_for_markup() {
-    let (status, kind, body) = ask(&board(1), "/");
+    let (status, kind, body) = ask(&state(1), "/");
     assert_eq!((status, &*kind), (200, "text/html; charset=utf-8"));
     assert!(body.contains("a &lt;script&gt; &amp; more"), "{body}");
     assert!(!body.contains("<script"), "{body}");
-    assert_eq!(ask(&board(1), "/elsewhere").0, 404);
+    assert_eq!(ask(&state(1), "/elsewhere").0, 404);
 }
 
 #[test]
 fn a_server_that_is_about_to_stop_is_no_longer_sent_phones() {
-    let board = board(1);
-    board.note_draining(Duration::from_secs(30));
-    let (status, _, body) = ask(&board, "/healthz");
+    let state = state(1);
+    state.note_draining(Duration::from_secs(30));
+    let (status, _, body) = ask(&state, "/healthz");
     assert_eq!(status, 503);
     assert!(body.starts_with("draining: the server is stopping"), "{body}");
-    let (_, _, body) = ask(&board, "/status.json");
+    let (_, _, body) = ask(&state, "/status.json");
     let read: Status = serde_json::from_str(&body).unwrap();
     assert!(!read.healthy && read.health.state == crate::observe::health::HealthState::Draining);
-    assert!(ask(&board, "/").2.contains("<span class=\"note\">draining</span>"));
+    assert!(ask(&state, "/").2.contains("<span class=\"note\">draining</span>"));
 }
 
 #[test]
 fn files_that_cannot_be_read_degrade_and_only_nothing_at_all_fails() {
     use crate::observe::health::ContentHealth;
-    let board = board(1);
+    let state = state(1);
     let degraded = vec!["/srv/firmware cannot be read".to_owned()];
-    board.note_content(ContentHealth { degraded: degraded.clone(), nothing_served: false });
-    let (status, _, body) = ask(&board, "/healthz");
+    state.note_content(ContentHealth { degraded: degraded.clone(), nothing_served: false });
+    let (status, _, body) = ask(&state, "/healthz");
     assert_eq!((status, &*body), (200, "degraded: /srv/firmware cannot be read\n"));
-    board.note_content(ContentHealth { degraded, nothing_served: true });
-    assert_eq!(ask(&board, "/healthz").0, 503);
+    state.note_content(ContentHealth { degraded, nothing_served: true });
+    assert_eq!(ask(&state, "/healthz").0, 503);
 }
 
 #[test]
 fn advice_is_not_painted_as_alarm() {
-    let page = ask(&board(1), "/").2;
+    let page = ask(&state(1), "/").2;
     assert!(page.contains("<li>a &lt;script&gt;"), "{page}");
     assert!(!page.contains("class=\"bad\""), "{page}");
 }
@@ -148,7 +148,7 @@ fn a_name_that_is_not_this_servers_is_refused_and_an_address_is_not() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let web = start(listener, &board(1));
+    let web = start(listener, &state(1));
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let by = |host: &str| {
@@ -163,7 +163,7 @@ fn a_name_that_is_not_this_servers_is_refused_and_an_address_is_not() {
 fn idle_connections_do_not_delay_a_health_check() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let web = start(listener, &board(1));
+    let web = start(listener, &state(1));
     let idle: Vec<_> = (0..200).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(std::time::Duration::from_secs(4)))

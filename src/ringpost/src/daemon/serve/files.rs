@@ -50,16 +50,16 @@ impl<D: DataPath> Daemon<D> {
         settings: &Settings,
         before: &Settings,
     ) -> Result<(), Failure> {
-        let catalog = self.board.snapshot.load().catalog.clone();
+        let catalog = self.state.snapshot.load().catalog.clone();
         let published = self.watch.as_ref().map(Watch::published).unwrap_or_default();
-        let snapshot = &self.board.snapshot;
+        let snapshot = &self.state.snapshot;
         // A newer configuration, or a stop, needs nothing that this one scans.
         let go_on = || !self.signals.is_any() && self.orders.is_empty();
         match watch(settings, Some(&catalog), snapshot, published, &mut self.watch, &go_on) {
             Ok(Some(watch)) => self.watch = Some(watch),
             none => {
                 self.certificates.take(before, now_unix_s())?;
-                self.board.note_certificates(self.certificates.report(now_unix_s()));
+                self.state.note_certificates(self.certificates.report(now_unix_s()));
                 return Err(match none {
                     Err(cause) => StartError::Watch(cause),
                     Ok(_) => StartError::Superseded,

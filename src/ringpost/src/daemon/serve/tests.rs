@@ -100,13 +100,13 @@ impl Bench {
 
     /// Whether the snapshot in force has a file on its stack.
     fn has(&self, name: &str) -> bool {
-        let snapshot = self.daemon.board.snapshot.load();
+        let snapshot = self.daemon.state.snapshot.load();
         let name = FileName::parse(name.as_bytes()).unwrap();
         snapshot.catalog.find(&snapshot.policy.tftp.stack, &name).is_some()
     }
 
     fn permits(&self, client: &str) -> bool {
-        let snapshot = self.daemon.board.snapshot.load();
+        let snapshot = self.daemon.state.snapshot.load();
         snapshot.policy.access.permits(Protocol::Tftp, client.parse().unwrap())
     }
 
@@ -120,7 +120,7 @@ fn the_files_are_there_before_the_workers_start() {
     let bench = bench(PLAIN).unwrap();
     assert_eq!(bench.daemon.data.parts.views.len(), 2);
     assert!(bench.has("ONE") && !bench.has("two"));
-    let status = bench.daemon.board.status();
+    let status = bench.daemon.state.status();
     assert!(status.healthy);
     assert_eq!(status.warnings, ["2 workers that do nothing"]);
     assert_eq!(status.roots[0].files, 1);
@@ -131,11 +131,11 @@ fn the_files_are_there_before_the_workers_start() {
 fn what_the_loader_has_done_is_told_with_what_the_workers_have() {
     let mut bench = bench(PLAIN).unwrap();
     bench.daemon.tick();
-    let status = bench.daemon.board.status();
+    let status = bench.daemon.state.status();
     assert_eq!(status.figures["files_loaded"], 3);
     assert!(status.figures.contains_key("turns"));
     let text = crate::observe::metrics::Exposition::Text;
-    let page = crate::observe::metrics::page(&bench.daemon.board, text).unwrap();
+    let page = crate::observe::metrics::page(&bench.daemon.state, text).unwrap();
     assert!(page.contains("ringpost_files_loaded_total 3\n"), "{page}");
     assert!(page.contains("ringpost_vault_secrets_slowed_total 0\n"), "{page}");
 }
@@ -147,19 +147,19 @@ fn a_reload_swaps_settings_and_files_together() {
     assert!(reload.taken, "{reload:?}");
     assert_eq!(reload.message, "the new configuration is in force");
     assert!(!bench.has("one") && bench.has("two"));
-    assert_eq!(bench.daemon.board.status().limits.blksize_max, 512);
-    assert_eq!(bench.daemon.board.snapshot.load().policy.tftp.stack, [RootId(0)]);
+    assert_eq!(bench.daemon.state.status().limits.blksize_max, 512);
+    assert_eq!(bench.daemon.state.snapshot.load().policy.tftp.stack, [RootId(0)]);
     bench.stop();
 }
 
 #[test]
 fn a_reload_with_a_mistake_keeps_the_last_good_configuration() {
     let mut bench = bench(PLAIN).unwrap();
-    let before = bench.daemon.board.snapshot.load_full();
+    let before = bench.daemon.state.snapshot.load_full();
     let reload = bench.rewrite("[tftp]\nblksize_max = 7\n");
     assert!(!reload.taken);
     assert!(reload.message.contains("ringpost.toml:2: `blksize_max` is 7; RFC 2348"), "{reload:?}");
-    assert!(Arc::ptr_eq(&before.policy, &bench.daemon.board.snapshot.load().policy));
+    assert!(Arc::ptr_eq(&before.policy, &bench.daemon.state.snapshot.load().policy));
     assert!(bench.has("one"));
     bench.stop();
 }
@@ -178,12 +178,12 @@ fn back_to_what_runs_waits_for_no_restart() {
     let other = PLAIN.replace("workers = 2", "workers = 1");
     for _ in 0..2 {
         assert_eq!(bench.rewrite(&other).needs_restart, ["workers"], "until it is restarted");
-        assert_eq!(bench.daemon.board.status().needs_restart, ["workers"]);
+        assert_eq!(bench.daemon.state.status().needs_restart, ["workers"]);
     }
     let back = bench.rewrite(PLAIN);
     assert_eq!(back.needs_restart, Vec::<String>::new());
     assert_eq!(back.changes, ["workers: 1 is now 2"]);
-    assert!(bench.daemon.board.status().needs_restart.is_empty());
+    assert!(bench.daemon.state.status().needs_restart.is_empty());
     bench.stop();
 }
 
@@ -195,7 +195,7 @@ fn a_warning_goes_when_what_it_was_about_is_mended() {
     );
     let mut bench = bench(&text).unwrap();
     let told = |bench: &Bench| {
-        let warnings = bench.daemon.board.warnings();
+        let warnings = bench.daemon.state.warnings();
         warnings.iter().any(|warning| warning.contains("nobody can reach the vault"))
     };
     assert!(told(&bench));
@@ -213,7 +213,7 @@ fn a_listener_that_only_a_restart_takes_away_keeps_its_files() {
     let mut bench = bench(&http(8_001, "b")).unwrap();
     let reload = bench.rewrite(&http(8_002, "a"));
     assert!(reload.message.ends_with("next restart: listen in [[http]] and [[https]]"));
-    let snapshot = bench.daemon.board.snapshot.load_full();
+    let snapshot = bench.daemon.state.snapshot.load_full();
     let has = |port: u16, name: &str| {
         let mut listeners = snapshot.policy.http.listeners.iter();
         let listener = listeners.find(|listener| listener.address.port() == port).unwrap();
@@ -223,7 +223,7 @@ fn a_listener_that_only_a_restart_takes_away_keeps_its_files() {
     assert!(has(8_001, "two") && !has(8_001, "one"));
     assert!(has(8_002, "one") && !has(8_002, "two"));
     bench.rewrite(&http(8_001, "a"));
-    let snapshot = bench.daemon.board.snapshot.load_full();
+    let snapshot = bench.daemon.state.snapshot.load_full();
     let listeners = &snapshot.policy.http.listeners;
     assert_eq!(listeners.iter().filter(|one| one.address.port() == 8_001).count(), 1);
     bench.stop();
@@ -279,7 +279,7 @@ fn an_admin_port_that_is_taken_is_told_with_what_to_do() {
 #[test]
 fn a_second_signal_ends_the_drain() {
     let bench = bench(&PLAIN.replace("1ms", "1h")).unwrap();
-    bench.daemon.board.views[0].counters.transfers_open.set(3);
+    bench.daemon.state.views[0].counters.transfers_open.set(3);
     let (sender, signals) = SignalQueue::pretended();
     sender.send(Signal::Reload).unwrap();
     sender.send(Signal::Stop).unwrap();
@@ -294,7 +294,7 @@ fn a_signal_to_stop_ends_the_run_and_one_to_reload_does_not() {
     sender.send(Signal::Reload).unwrap();
     sender.send(Signal::Stop).unwrap();
     assert!(matches!(bench.daemon.run(&signals), RunEnd::Signal));
-    assert!(bench.daemon.board.status().reload.unwrap().taken);
+    assert!(bench.daemon.state.status().reload.unwrap().taken);
     bench.stop();
 }
 

@@ -19,7 +19,7 @@ use engine::session::{Outcome, Record, Refusal, Subject, Verb};
 use store::StoreFigures;
 use wire::time::{Duration, Instant};
 
-fn board() -> Arc<DaemonState> {
+fn state() -> Arc<DaemonState> {
     let views: Vec<_> = (0..2).map(|_| Arc::new(WorkerStats::new().unwrap())).collect();
     let mut omitted = OmissionList::default();
     omitted.insert("a.bin", Omission::Unreadable, "");
@@ -41,8 +41,8 @@ fn board() -> Arc<DaemonState> {
         listeners: Vec::new(),
         warnings: Vec::new(),
     };
-    let board = Arc::new(DaemonState::new(parts).unwrap());
-    let mut recorder = StatsRecorder::new(board.views[1].clone()).unwrap();
+    let state = Arc::new(DaemonState::new(parts).unwrap());
+    let mut recorder = StatsRecorder::new(state.views[1].clone()).unwrap();
     for (protocol, outcome) in [
         (Protocol::Tftp, Outcome::Done),
         (Protocol::Tftp, Outcome::TimedOut),
@@ -54,17 +54,17 @@ fn board() -> Arc<DaemonState> {
     }
     recorder.turn_ended(Instant::START, Instant::from_millis(2_000));
     let fault = |fault: Option<&str>, port| certificate("shared.pem", fault, port);
-    board.note_certificates(vec![fault(None, 443), fault(Some("it is broken"), 21)]);
+    state.note_certificates(vec![fault(None, 443), fault(Some("it is broken"), 21)]);
     let mut figures = store_metrics::of(&StoreFigures::default());
     figures.push(store_metrics::log_lines_lost(0));
-    board.note_figures(figures);
+    state.note_figures(figures);
     let space = Space { free_bytes: 7, size_bytes: 9 };
     let disk = |dir: &str, space, fault| DiskStatus { dir: dir.into(), space, fault };
-    board.note_disks(vec![
+    state.note_disks(vec![
         disk("/data", Some(space), None),
         disk("/hangs", None, Some("it has not answered for 6 s".into())),
     ]);
-    board
+    state
 }
 
 fn certificate(file: &str, fault: Option<&str>, port: u16) -> CertificateStatus {
@@ -81,8 +81,8 @@ fn certificate(file: &str, fault: Option<&str>, port: u16) -> CertificateStatus 
     }
 }
 
-fn lines(board: &Arc<DaemonState>, exposition: Exposition) -> Vec<String> {
-    page(board, exposition).unwrap().lines().map(str::to_owned).collect()
+fn lines(state: &Arc<DaemonState>, exposition: Exposition) -> Vec<String> {
+    page(state, exposition).unwrap().lines().map(str::to_owned).collect()
 }
 
 fn has(lines: &[String], line: &str) {
@@ -91,7 +91,7 @@ fn has(lines: &[String], line: &str) {
 
 #[test]
 fn transfers_are_told_by_protocol_outcome_and_reason() {
-    let lines = lines(&board(), Exposition::Text);
+    let lines = lines(&state(), Exposition::Text);
     has(&lines, "ringpost_transfers_total{protocol=\"tftp\",outcome=\"done\",reason=\"\"} 1");
     let silent = "protocol=\"tftp\",outcome=\"timed_out\",reason=\"silent\"";
     has(&lines, &format!("ringpost_transfers_total{{{silent}}} 1"));
@@ -105,16 +105,16 @@ fn transfers_are_told_by_protocol_outcome_and_reason() {
 
 #[test]
 fn the_last_reload_is_told_with_the_time_of_the_last_that_was_taken() {
-    let board = board();
-    let started = board.last_reload();
+    let state = state();
+    let started = state.last_reload();
     assert!(started.0 && started.1 > 1_700_000_000);
     let reloaded = |at_unix_s, taken| {
         let reload = match taken {
             true => Reloaded::taken(Vec::new(), Vec::new()),
             false => Reloaded::refused("a mistake".into()),
         };
-        board.note_reload(Reloaded { at_unix_s, ..reload });
-        lines(&board, Exposition::Text)
+        state.note_reload(Reloaded { at_unix_s, ..reload });
+        lines(&state, Exposition::Text)
     };
     let at = "ringpost_config_last_reload_success_timestamp_seconds";
     for (at_unix_s, taken, told_at, told) in [(77, true, 77, 1), (99, false, 77, 0)] {
@@ -126,10 +126,10 @@ fn the_last_reload_is_told_with_the_time_of_the_last_that_was_taken() {
 
 #[test]
 fn slots_disks_files_and_the_build_are_told() {
-    let board = board();
-    board.views[0].counters.slots_used.set(3);
-    board.views[1].counters.slots_used.set(4);
-    let lines = lines(&board, Exposition::Text);
+    let state = state();
+    state.views[0].counters.slots_used.set(3);
+    state.views[1].counters.slots_used.set(4);
+    let lines = lines(&state, Exposition::Text);
     has(&lines, "ringpost_slots_used 7");
     has(&lines, "ringpost_slots_max 500");
     has(&lines, "ringpost_disk_free_bytes{dir=\"/data\"} 7");
@@ -149,7 +149,7 @@ fn slots_disks_files_and_the_build_are_told() {
 
 #[test]
 fn a_certificate_that_two_listeners_share_is_one_series_and_the_worst_counts() {
-    let lines = lines(&board(), Exposition::Text);
+    let lines = lines(&state(), Exposition::Text);
     has(&lines, "ringpost_certificate_faulty{file=\"shared.pem\"} 1");
     let labels = "listen=\"127.0.0.1:443\",key=\"RSA 2048\",subject=\"\"";
     has(&lines, &format!("ringpost_certificate_not_after_timestamp_seconds{{{labels}}} 66"));
@@ -157,11 +157,11 @@ fn a_certificate_that_two_listeners_share_is_one_series_and_the_worst_counts() {
 
 #[test]
 fn histograms_add_up() {
-    let board = board();
-    let mut recorder = StatsRecorder::new(board.views[0].clone()).unwrap();
+    let state = state();
+    let mut recorder = StatsRecorder::new(state.views[0].clone()).unwrap();
     recorder.transfer_done(Duration::from_millis(70));
     recorder.turn_ended(Instant::START, Instant::from_millis(2_000));
-    let lines = lines(&board, Exposition::Text);
+    let lines = lines(&state, Exposition::Text);
     has(&lines, "ringpost_transfer_seconds_bucket{le=\"0.05\"} 1");
     has(&lines, "ringpost_transfer_seconds_bucket{le=\"0.1\"} 2");
     has(&lines, "ringpost_transfer_seconds_bucket{le=\"+Inf\"} 2");
@@ -242,14 +242,14 @@ fn expect_strict(lines: &[String], exposition: Exposition) {
 
 #[test]
 fn the_text_format_is_strict_and_knows_no_end() {
-    let lines = lines(&board(), Exposition::Text);
+    let lines = lines(&state(), Exposition::Text);
     expect_strict(&lines, Exposition::Text);
     has(&lines, "# TYPE ringpost_turns_total counter");
 }
 
 #[test]
 fn open_metrics_is_strict_with_units_and_an_end() {
-    let lines = lines(&board(), Exposition::OpenMetrics);
+    let lines = lines(&state(), Exposition::OpenMetrics);
     expect_strict(&lines, Exposition::OpenMetrics);
     has(&lines, "# TYPE ringpost_turns counter");
     has(&lines, "# UNIT ringpost_tftp_sent_bytes bytes");
@@ -259,7 +259,7 @@ fn open_metrics_is_strict_with_units_and_an_end() {
 /// The documentation names only existing metrics.
 #[test]
 fn every_metric_that_the_documentation_names_exists() {
-    let page = page(&board(), Exposition::Text).unwrap();
+    let page = page(&state(), Exposition::Text).unwrap();
     let documents = [
         include_str!("../../../../../docs/ftp.md"),
         include_str!("../../../../../docs/http.md"),

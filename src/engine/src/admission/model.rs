@@ -74,7 +74,7 @@ impl World {
             5 => self.cancel(value),
             6 => {
                 self.now = self.now + Duration::from_millis(u64::from(value) * u64::from(value));
-                self.settle();
+                self.expire_by_time();
             }
             _ => self.change_limits(value),
         }
@@ -159,11 +159,11 @@ impl World {
         if self.limits.clients_max == 0 {
             self.holders.clear();
         }
-        self.settle();
+        self.expire_by_time();
     }
 
     /// What changes by time alone.
-    fn settle(&mut self) {
+    fn expire_by_time(&mut self) {
         let (now, hold) = (self.now, self.limits.hold.max(HOLD_MIN));
         self.holders.retain(|_, holder| holder.running > 0 || holder.heard_at + hold > now);
         let (late, waiting) =

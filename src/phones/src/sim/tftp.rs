@@ -148,7 +148,7 @@ impl TftpServer {
     }
 
     /// Does what a worker does after its events: slots, questions, sends, records.
-    fn settle(&mut self, now: Instant) {
+    fn run_until_idle(&mut self, now: Instant) {
         while let Some(ticket) = self.admission.slots.poll_granted(now) {
             self.turn(now, |engine, turn| engine.handle_granted(ticket, turn));
         }
@@ -261,7 +261,7 @@ impl Server for TftpServer {
         let local = Some(SERVER.ip());
         let datagram = tftp::Datagram { port, peer, to: local, from: local, interface: 0, bytes };
         self.turn(now, |engine, turn| engine.handle_datagram(datagram, turn));
-        self.settle(now);
+        self.run_until_idle(now);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -269,7 +269,7 @@ impl Server for TftpServer {
             self.turn(now, |engine, turn| engine.handle_store_reply(reply, turn));
         }
         self.turn(now, |engine, turn| engine.handle_timeout(turn));
-        self.settle(now);
+        self.run_until_idle(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

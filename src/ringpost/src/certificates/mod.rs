@@ -166,7 +166,7 @@ impl Certificates {
             if row.used.is_none() {
                 row.read_again().map_err(located)?;
             }
-            row.settle();
+            row.drop_privileges();
         }
         self.ca_seen = files::stamp(&authority::certificate_in(&self.ca.dir));
         self.publish();

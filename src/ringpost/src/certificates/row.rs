@@ -154,7 +154,7 @@ impl CertificateRow {
     }
 
     /// From now on reads only with this user's rights. Warns if they do not suffice.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn drop_privileges(&mut self) {
         self.seen = self.stamps();
         if self.fault.is_none()
             && let Err(why) = files::read(&self.settings.key)

@@ -148,7 +148,7 @@ fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Mistakes> {
     let mut renamed = renamed::rename(table.get_mut(), &mut found);
     renamed.sort_by_key(|one| one.line);
     let file = File::read(&table, &mut found);
-    let mut settings = settle(path, file, disk, &mut found);
+    let mut settings = resolve(path, file, disk, &mut found);
     let warning = |one: &OldName| format!("{}:{}: {}", path.display(), one.line, one.warning());
     settings.warnings.extend(renamed.iter().map(warning));
     settings.effective = Effective::of(text, table.get_ref());

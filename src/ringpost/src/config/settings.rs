@@ -248,7 +248,7 @@ pub(super) enum Disk {
 }
 
 /// Turns a file into settings; reports mistakes to `found`.
-pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Findings) -> Settings {
+pub(super) fn resolve(path: &Path, file: File, disk: Disk, found: &mut Findings) -> Settings {
     let data_dir = data_dir(path, &file);
     let mut warnings = judge(path, &file, &data_dir, disk, found);
     let file_checks = file_checks(path, &file, &data_dir, disk, found);

@@ -28,7 +28,7 @@ impl Files {
         made.map_err(|why| self.fault(&why, "make", &target.full()))?;
         self.disk.changed(&target.path, &target.dir);
         self.case_index.note(&target.dir, &target.path, &target.name);
-        self.settle(&[target.full()])?;
+        self.publish(&[target.full()])?;
         Ok(target.at)
     }
 
@@ -70,7 +70,7 @@ impl Files {
         removed.map_err(|why| self.fault(&why, "remove", &target.full()))?;
         self.disk.changed(&target.path, &target.dir);
         self.broken_off.remove(&target.full());
-        self.settle(&[target.full()])
+        self.publish(&[target.full()])
     }
 
     /// Renames or moves something.
@@ -114,6 +114,6 @@ impl Files {
         self.disk.changed(&new.path, &new.dir);
         self.broken_off.remove(&new.full());
         self.case_index.note(&new.dir, &new.path, &new.name);
-        self.settle(&[old.full(), new.full()])
+        self.publish(&[old.full(), new.full()])
     }
 }

@@ -183,7 +183,7 @@ impl Files {
     }
 
     /// Makes all changes durable, and has the catalog publish them.
-    pub(super) fn settle(&mut self, changed: &[PathBuf]) -> Result<(), FilesError> {
+    pub(super) fn publish(&mut self, changed: &[PathBuf]) -> Result<(), FilesError> {
         let failed = self.disk.sync();
         // The catalog shows what is there, durable or not.
         if !self.published.look_again(changed, CATALOG_WAIT) {

@@ -340,7 +340,7 @@ impl Files {
             let version = placed.map_err(|why| self.fault(&why, "store", &full))?;
             self.broken_off.remove(&full);
             self.case_index.note(&to.dir, &to.path, &to.name);
-            self.settle(&[full])?;
+            self.publish(&[full])?;
             return Ok(Stored { new: is_new, version });
         }
         Err(FilesError::Busy)

@@ -119,8 +119,8 @@ impl Limits {
 
     /// Waits until all sizes are added up.
     #[cfg(test)]
-    pub(in crate::vault) fn settle(&mut self) {
-        self.totals.settle();
+    pub(in crate::vault) fn wait_until_counted(&mut self) {
+        self.totals.wait_until_counted();
     }
 }
 

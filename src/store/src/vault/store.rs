@@ -511,8 +511,8 @@ mod tests {
 
     impl Writer {
         /// Waits until the sizes of the vaults are added up.
-        pub(in crate::vault) fn settle(&mut self) {
-            self.limits.settle();
+        pub(in crate::vault) fn wait_until_counted(&mut self) {
+            self.limits.wait_until_counted();
         }
 
         /// Makes a step fail from now on.

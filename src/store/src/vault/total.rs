@@ -56,7 +56,7 @@ impl Totals {
 
     /// Waits for the current sums.
     #[cfg(test)]
-    pub(super) fn settle(&mut self) {
+    pub(super) fn wait_until_counted(&mut self) {
         for total in self.0.values_mut() {
             while total.counting.as_ref().is_some_and(|counting| !counting.is_finished()) {
                 std::thread::yield_now();

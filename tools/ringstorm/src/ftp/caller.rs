@@ -346,7 +346,11 @@ impl Caller {
     }
 
     /// After the phone was told something: counts what came of it.
-    pub(crate) fn settle(&mut self, register: &mut Option<Register>, context: &mut Context<'_>) {
+    pub(crate) fn record_results(
+        &mut self,
+        register: &mut Option<Register>,
+        context: &mut Context<'_>,
+    ) {
         let since = context.since();
         let run = &mut *context.run;
         let tally = &mut run.groups[self.group];

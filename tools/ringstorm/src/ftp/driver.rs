@@ -58,10 +58,10 @@ impl Driver for Phones<'_> {
         for _ in 0..STEPS_MAX {
             let place = (&self.registry, id);
             caller.carry(world, place, &mut self.scratch, context.run, now);
-            caller.settle(&mut self.register, context);
+            caller.record_results(&mut self.register, context);
             let Some(op) = caller.phone.poll_connection_op() else { break };
             caller.execute(op, world, place, context.run, now);
-            caller.settle(&mut self.register, context);
+            caller.record_results(&mut self.register, context);
         }
     }
 

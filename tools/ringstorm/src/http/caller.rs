@@ -194,7 +194,11 @@ impl Caller {
     }
 
     /// After the phone was told something: counts what came of it.
-    pub(crate) fn settle(&mut self, register: &mut Option<Register>, context: &mut Context<'_>) {
+    pub(crate) fn record_results(
+        &mut self,
+        register: &mut Option<Register>,
+        context: &mut Context<'_>,
+    ) {
         if let Some(result) = self.phone.poll_result() {
             self.results.push(self.reading.judged(&self.start, result));
         }

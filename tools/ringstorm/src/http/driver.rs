@@ -56,7 +56,7 @@ impl Driver for Phones<'_> {
             if let Err(trouble) = caller.carry(&mut self.scratch, tally, context.now) {
                 caller.lose(trouble, context.run, context.now);
             }
-            caller.settle(&mut self.register, context);
+            caller.record_results(&mut self.register, context);
             match caller.phone.poll_connection_op() {
                 Some(ConnectionOp::Close) => caller.close(),
                 Some(ConnectionOp::Connect) => {

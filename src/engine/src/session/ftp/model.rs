@@ -218,7 +218,7 @@ impl World {
         let id = self.turn(|engine, turn| engine.handle_connected(peer, listener, turn))?;
         self.wire(id, peer, if implicit { Link::Handshaking } else { Link::Plain });
         self.drive(id);
-        self.settle();
+        self.run_until_idle();
         Some(id)
     }
 
@@ -248,7 +248,7 @@ impl World {
             wire.inbox.extend(bytes);
         }
         self.drive(id);
-        self.settle();
+        self.run_until_idle();
     }
 
     /// The client ends its side.
@@ -257,7 +257,7 @@ impl World {
             wire.ended = true;
         }
         self.drive(id);
-        self.settle();
+        self.run_until_idle();
     }
 
     /// The connection breaks.
@@ -271,7 +271,7 @@ impl World {
                 self.close(id);
             }
         }
-        self.settle();
+        self.run_until_idle();
     }
 
     /// The handshake is complete.
@@ -283,7 +283,7 @@ impl World {
             let security = Security { secured, ..security };
             self.turn(|engine, turn| engine.handle_secured(id, security, turn));
             self.drive(id);
-            self.settle();
+            self.run_until_idle();
         }
     }
 
@@ -292,7 +292,7 @@ impl World {
         if self.wires.get(&id).is_some_and(|wire| wire.link == Link::Handshaking) {
             self.turn(|engine, turn| engine.handle_handshake_failed(id, why, turn));
             self.close(id);
-            self.settle();
+            self.run_until_idle();
         }
     }
 
@@ -307,7 +307,7 @@ impl World {
             self.wire(data, from, Link::Plain);
             self.drive(data);
         }
-        self.settle();
+        self.run_until_idle();
         is_let_in
     }
 
@@ -323,11 +323,11 @@ impl World {
             Ok(()) => self.drive(data),
             Err(_) => self.close(data),
         }
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Does what a worker does, turn by turn, until nothing is left to do.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn run_until_idle(&mut self) {
         self.take_turn();
         while self.admission.slots.poll_timeout() == Some(Instant::START) {
             self.take_turn();
@@ -395,13 +395,13 @@ impl World {
             *self.durable.entry(ticket.row).or_default() += 1;
         }
         self.turn(|engine, turn| engine.handle_store_reply(reply, turn));
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Returns a question, because the queue was full.
     pub(super) fn refuse(&mut self, request: StoreRequest) {
         self.turn(|engine, turn| engine.handle_refused(request, turn));
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Returns the next moment at which something is due.
@@ -423,7 +423,7 @@ impl World {
                 }
                 self.drive(id);
             }
-            self.settle();
+            self.run_until_idle();
             while let Some(request) = self.store_requests.pop() {
                 self.answer(request, 0);
             }
@@ -433,7 +433,7 @@ impl World {
             let rests = timers.into_iter().flatten().all(|at| at > self.now);
             assert!(rests, "a timer that fires for ever");
             self.now = self.now.max(due);
-            self.settle();
+            self.run_until_idle();
         }
         self.check_nothing_is_left();
     }

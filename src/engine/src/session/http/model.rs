@@ -167,7 +167,7 @@ impl World {
             wire.inbox.extend(bytes);
         }
         self.drive(id);
-        self.settle();
+        self.run_until_idle();
     }
 
     /// The phone ends its side.
@@ -176,7 +176,7 @@ impl World {
             wire.ended = true;
         }
         self.drive(id);
-        self.settle();
+        self.run_until_idle();
     }
 
     /// The connection breaks.
@@ -187,7 +187,7 @@ impl World {
             self.turn(|engine, turn| engine.handle_gone(id, turn));
             self.close(id);
         }
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Does what can be done with a connection, as the loop does it.
@@ -282,7 +282,7 @@ impl World {
     }
 
     /// Does what a worker does, turn by turn, until nothing is left to do.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn run_until_idle(&mut self) {
         self.take_turn();
         // A request that was driven may have taken another one's place in the queue of its client.
         while self.admission.slots.poll_timeout() == Some(Instant::START) {
@@ -314,13 +314,13 @@ impl World {
     pub(super) fn answer(&mut self, request: StoreRequest, fault: u8) {
         let reply = self.disk.answer(request, fault);
         self.turn(|engine, turn| engine.handle_store_reply(reply, turn));
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Returns a question, because the queue was full.
     pub(super) fn refuse(&mut self, request: StoreRequest) {
         self.turn(|engine, turn| engine.handle_refused(request, turn));
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Gives the engine an answer to a question that it did not ask.
@@ -333,7 +333,7 @@ impl World {
         }
         self.turn(|engine, turn| engine.handle_granted(ticket, turn));
         self.turn(|engine, turn| engine.handle_expired(ticket, turn));
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Returns the next moment at which something is due.
@@ -375,7 +375,7 @@ impl World {
                 }
                 self.drive(id);
             }
-            self.settle();
+            self.run_until_idle();
             while let Some(request) = self.store_requests.pop() {
                 self.answer(request, 0);
             }
@@ -384,7 +384,7 @@ impl World {
             let rests = self.engine.poll_timeout().is_none_or(|at| at > self.now);
             assert!(rests, "a timer that fires for ever");
             self.now = self.now.max(due);
-            self.settle();
+            self.run_until_idle();
         }
         assert_eq!(self.engine.connections_open(), 0, "a connection that never ends");
         assert_eq!(self.engine.requests_open(), 0);

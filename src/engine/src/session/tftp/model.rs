@@ -117,11 +117,11 @@ impl World {
         let local = Some(SERVER);
         let datagram = Datagram { port, peer, to: local, from: local, interface: 0, bytes };
         self.turn(|engine, turn| engine.handle_datagram(datagram, turn));
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Does what a worker does in each turn, but for sending.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn run_until_idle(&mut self) {
         let now = self.now;
         while let Some(ticket) = self.admission.slots.poll_expired(now) {
             self.turn(|engine, turn| engine.handle_expired(ticket, turn));
@@ -203,7 +203,7 @@ impl World {
                     count += self.take(PortId(port), queue, usize::MAX);
                 }
             }
-            self.settle();
+            self.run_until_idle();
             if count == 0 {
                 return;
             }
@@ -254,7 +254,7 @@ impl World {
             | StoreRequest::Login { .. } => return,
         };
         self.turn(|engine, turn| engine.handle_store_reply(reply, turn));
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Returns the next moment at which something is due.
@@ -391,7 +391,7 @@ fn adjust(policy: &mut Policy, bits: u8) {
 fn operate(world: &mut World, [operation, who, value, more]: [u8; 4]) {
     let Some(peer) = PEERS.get(usize::from(who & 7)).and_then(|peer| peer.parse().ok()) else {
         world.now = world.now + Duration::from_micros(u64::from(value) * 100);
-        return world.settle();
+        return world.run_until_idle();
     };
     let last = world.sent.iter().rev().find(|sent| sent.peer == peer).cloned();
     let heard = last.as_ref().map_or(PortId(0), |sent| sent.port);
@@ -419,7 +419,7 @@ fn operate(world: &mut World, [operation, who, value, more]: [u8; 4]) {
         9 => world.deliver(peer, PortId(u16::from(more) % world.ports), &[value, operation, more]),
         10 => {
             world.now = world.now + Duration::from_millis(u64::from(value) * u64::from(more));
-            world.settle();
+            world.run_until_idle();
         }
         11 => {
             let request = usize::from(value).checked_rem(world.store_requests.len());
@@ -436,7 +436,7 @@ fn operate(world: &mut World, [operation, who, value, more]: [u8; 4]) {
         14 => world.reload(|policy| adjust(policy, value)),
         _ => unsettle(world, value, more),
     }
-    world.settle();
+    world.run_until_idle();
 }
 
 fn take_or_refuse(world: &mut World, value: u8, more: u8) {
@@ -498,7 +498,7 @@ fn run_out(world: &mut World) {
         let Some(due) = world.due() else { break };
         assert!(world.engine.poll_timeout().is_none_or(|at| at > world.now), "a busy timer");
         world.now = world.now.max(due);
-        world.settle();
+        world.run_until_idle();
     }
     assert_eq!(world.engine.transfers_open(), 0, "a transfer that never ends");
     assert_eq!((world.engine.transfers_half_open(), world.engine.upload_bytes_held), (0, 0));

@@ -68,7 +68,7 @@ fn a_full_vault_takes_nothing_more_and_says_so() {
     let mut bench = Bench::new();
     bench.policy.bounds.total_bytes_max = 100;
     bench.keep(&item("1"), &"x".repeat(60)).unwrap();
-    bench.writer.settle();
+    bench.writer.wait_until_counted();
     // The index and the sequence file take room as well.
     assert_eq!(bench.keep(&item("2"), &"x".repeat(60)), Err(VaultError::TotalMax));
     let fill = bench.writer.limits().fill();

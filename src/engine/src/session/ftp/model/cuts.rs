@@ -51,7 +51,7 @@ fn replies(bytes: &[u8], pieces: &mut dyn Iterator<Item = usize>) -> Received {
         rest = behind;
     }
     world.holds_commands = false;
-    world.settle();
+    world.run_until_idle();
     while go_on(&mut world) {
         world.check();
     }
@@ -95,7 +95,7 @@ fn go_on(world: &mut World) -> bool {
         None => false,
         Some(due) => {
             world.now = world.now.max(due);
-            world.settle();
+            world.run_until_idle();
             true
         }
     }

@@ -52,7 +52,7 @@ impl World {
                 None => {}
             }
             self.now = self.now + death.gap;
-            self.settle();
+            self.run_until_idle();
         }
     }
 

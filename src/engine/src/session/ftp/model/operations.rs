@@ -124,7 +124,7 @@ pub fn check_operations(operations: &[u8]) {
     }
     for operation in operations.chunks_exact(4) {
         operate(&mut world, [operation[0], operation[1], operation[2], operation[3]]);
-        world.settle();
+        world.run_until_idle();
         world.check();
     }
     world.run_out();

@@ -89,7 +89,7 @@ impl World {
     fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
         self.snmp.handle_datagram(from, bytes, &self.counters, self.now);
         self.hear_identities();
-        self.settle();
+        self.run_until_idle();
     }
 
     /// Forgets answers so old that the engine must not rely on them.

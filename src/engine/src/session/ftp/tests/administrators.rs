@@ -60,7 +60,7 @@ fn a_data_connection_that_resumes_the_session_of_somebody_else_is_refused() {
     let data = bench.passive();
     assert_eq!(bench.say("LIST"), [125]);
     bench.world.secure(data, Security { resumes: Some([7; 16]), ..Security::default() });
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.taken()), (vec![425], Vec::new()));
 }
 
@@ -94,7 +94,7 @@ fn a_full_disk_in_the_middle_of_an_upload_is_told() {
     bench.world.send(bench.data.unwrap(), &vec![7; 300_000]);
     assert_eq!(bench.answer(1), [452]);
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!((bench.world.disk.bytes_of("/common/new"), bench.world.disk.uploads()), (None, 0));
 }
 

@@ -18,7 +18,7 @@ fn nobody_is_called_but_the_client_at_ports_from_1024_on() {
     assert_eq!((wire.peer, wire.link), ("10.0.0.1:2048".parse().unwrap(), Link::Dialing));
     bench.data = Some(*data);
     bench.world.dialed(bench.data.unwrap(), Ok(()));
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.taken()), (vec![226], bench.file("a.txt")));
 }
 
@@ -29,7 +29,7 @@ fn a_client_that_cannot_be_called_is_told_why() {
     assert_eq!(bench.say("RETR a.txt"), [150]);
     let data = *bench.world.wires.keys().find(|id| **id != bench.id).unwrap();
     bench.world.dialed(data, Err(DialFault::Refused));
-    bench.settle();
+    bench.run_until_idle();
     assert!(bench.text().contains("Nobody listens where PORT said"));
     let fault = DataFault::NotReached(DialFault::Refused);
     assert_eq!(bench.refused(), Some(Refusal::DataConnection(fault)));
@@ -132,7 +132,7 @@ fn abor_ends_a_transfer_at_each_stage_it_can_be_ended_at() {
     bench.say("RETR a.txt");
     assert_eq!((bench.stage(), bench.say("ABOR")), ("opening", told.to_vec()));
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     // Waiting for the data connection.
     assert_eq!(bench.say("EPSV"), [229]);
     assert_eq!(bench.say("RETR a.txt"), [150]);
@@ -167,8 +167,8 @@ fn abor_waits_for_a_port_a_password_and_an_act() {
     bench.world.holds_commands = true;
     assert_eq!(bench.send(b"PASV\r\nABOR\r\nNOOP\r\n"), SILENCE);
     bench.world.holds_commands = false;
-    bench.world.settle();
-    bench.settle();
+    bench.world.run_until_idle();
+    bench.run_until_idle();
     assert_eq!(bench.hear(), [227, 225, 200]);
     let mut bench = Bench::new();
     bench.answers = false;
@@ -190,7 +190,7 @@ fn an_answer_that_comes_after_abor_is_never_taken_for_that_to_the_next_command()
     assert_eq!(bench.say("RETR /common/firmware.bin"), SILENCE);
     assert_eq!((bench.answer(0), bench.stage()), (SILENCE.to_vec(), "opening"));
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.taken().len()), (vec![125, 226], 200_000));
     bench.passive();
     bench.answers = false;
@@ -201,7 +201,7 @@ fn an_answer_that_comes_after_abor_is_never_taken_for_that_to_the_next_command()
     bench.answer(0);
     assert!(bench.world.store_requests.len() == 2 && bench.hear().is_empty());
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.world.disk.uploads()), (vec![250], 0));
 }
 
@@ -216,7 +216,7 @@ fn a_part_of_an_upload_that_comes_after_abor_is_never_written_into_the_next_one(
     assert_eq!(bench.say("STOR /common/two"), SILENCE);
     let second = bench.world.store_requests.pop().unwrap();
     bench.world.answer(second, 0);
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.stage()), (vec![125], "in"));
     // The part of the first, which is discarded.
     assert_eq!(bench.answer(0), SILENCE);
@@ -240,7 +240,7 @@ fn a_question_that_a_full_queue_gives_back_after_abor_changes_nothing_of_the_nex
     bench.world.refuse(read);
     assert_eq!((bench.stage(), bench.world.store_requests.len()), ("out", 1), "asked once");
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.taken().len()), (vec![226], 200_000));
 }
 
@@ -256,7 +256,7 @@ fn bytes_of_one_file_never_reach_another_after_the_data_connection_broke() {
     assert_eq!(bench.hear(), [426]);
     assert_eq!(bench.say("PASV"), [227]);
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.hear(), SILENCE);
     assert_eq!(bench.fetch("firmware.bin"), (vec![125, 226], bench.file("firmware.bin")));
 }
@@ -271,8 +271,8 @@ fn commands_behind_a_transfer_wait_and_are_answered_in_order() {
     assert_eq!(bench.send(&said), [125]);
     bench.world.wires.get_mut(&data).unwrap().room = usize::MAX;
     bench.world.drive(data);
-    bench.world.settle();
-    bench.settle();
+    bench.world.run_until_idle();
+    bench.run_until_idle();
     assert_eq!(bench.hear(), [226, 200, 500, 221]);
     assert!(!bench.is_open());
 }
@@ -330,7 +330,7 @@ fn what_the_system_holds_for_a_client_that_reads_nothing_wins_it_no_time() {
     let wire = bench.world.wires.get_mut(&data).unwrap();
     (wire.room, wire.unacknowledged) = (5_000, 95_000);
     bench.world.drive(data);
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.wait(16_000), [426]);
     assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::Unread)]);
 }
@@ -344,7 +344,7 @@ fn a_slow_disk_is_no_fault_of_the_client() {
     assert_eq!(bench.answer(0), [125]);
     assert_eq!(bench.wait(400_000), SILENCE);
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.taken()), (vec![226], bench.file("firmware.bin")));
 }
 

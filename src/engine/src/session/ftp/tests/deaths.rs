@@ -31,7 +31,7 @@ fn midway(command: &str, is_administrator: bool, is_private: bool) -> Bench {
         assert_eq!(bench.secure(data), SILENCE);
     }
     bench.world.send(data, &[b'x'; 1_900]);
-    bench.settle();
+    bench.run_until_idle();
     bench
 }
 
@@ -50,7 +50,7 @@ fn a_client_that_is_killed_has_stored_nothing_in_whatever_order_its_connections_
                 let (id, before) = (bench.id, disk(&bench));
                 let death = Death::numbered(bits, Duration::from_millis(COMMIT_MS));
                 bench.world.kill(id, death);
-                bench.settle();
+                bench.run_until_idle();
                 bench.wait(400_000);
                 let told = format!("{command}, {death:?}, private {is_private}");
                 assert_eq!(disk(&bench), before, "{told}");
@@ -80,7 +80,7 @@ fn a_client_that_waits_for_the_reply_is_served_and_what_is_protected_at_once() {
         for is_private in [false, true] {
             let mut bench = midway(command, is_administrator, is_private);
             bench.world.end(bench.data.unwrap());
-            bench.settle();
+            bench.run_until_idle();
             let at_once = bench.hear();
             let later = bench.wait(COMMIT_MS);
             let told = if is_private { (vec![226], vec![]) } else { (vec![], vec![226]) };
@@ -96,7 +96,7 @@ fn data_over_tls_that_ends_without_a_word_is_not_whole() {
         let mut bench = midway(command, is_administrator, true);
         let before = disk(&bench);
         bench.world.cut(bench.data.unwrap());
-        bench.settle();
+        bench.run_until_idle();
         assert_eq!((bench.hear(), disk(&bench)), (vec![426], before), "{command}");
         assert_eq!(bench.say("NOOP"), [200]);
     }
@@ -112,8 +112,8 @@ fn data_over_tls_that_ends_without_a_word_is_not_whole() {
         engine.handle_end(data, turn);
     });
     bench.world.drive(data);
-    bench.world.settle();
-    bench.settle();
+    bench.world.run_until_idle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.file("a.txt").len()), (vec![426], 700));
 }
 
@@ -135,7 +135,7 @@ fn a_session_that_ends_while_its_file_is_stored_takes_it_back_until_it_is_in_its
             false => bench.world.reset(bench.id),
         }
         bench.answers = true;
-        bench.settle();
+        bench.run_until_idle();
         assert_eq!(bench.outcomes().pop(), Some(Outcome::Aborted(Abort::Disconnected)));
         assert_eq!((bench.file("a.txt").len(), bench.world.disk.uploads()), (700, 0));
         bench.world.run_out();
@@ -151,7 +151,7 @@ fn a_client_whose_commands_are_not_read_on_is_seen_to_leave_all_the_same() {
         bench.world.send(bench.id, &b"NOOP\r\n".repeat(20_000));
         let (id, longest) = (bench.id, Duration::from_millis(COMMIT_MS));
         bench.world.kill(id, Death::numbered(0b1_0001, longest));
-        bench.settle();
+        bench.run_until_idle();
         bench.wait(30_000);
         assert_eq!(disk(&bench), before, "{command}");
     }
@@ -172,8 +172,8 @@ fn quit_behind_a_transfer_lets_it_end_first() {
     bench.world.end(bench.id);
     bench.world.wires.get_mut(&data).unwrap().room = usize::MAX;
     bench.world.drive(data);
-    bench.world.settle();
-    bench.settle();
+    bench.world.run_until_idle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.taken()), (vec![226, 221], bench.file("a.txt")));
 }
 
@@ -189,7 +189,7 @@ fn a_client_that_says_quit_behind_its_file_may_leave_without_hearing_the_reply()
             false => bench.world.end(bench.id),
         }
         bench.answers = true;
-        bench.settle();
+        bench.run_until_idle();
         assert_eq!(bench.world.disk.vault_has(DATA).map(|kept| kept.len()), Some(1_900));
         let end = if resets { Outcome::DoneUnacknowledged } else { Outcome::Done };
         assert_eq!(bench.outcomes().pop(), Some(end));
@@ -199,7 +199,7 @@ fn a_client_that_says_quit_behind_its_file_may_leave_without_hearing_the_reply()
     bench.world.send(bench.id, b"QUIT\r\n");
     let (id, longest) = (bench.id, Duration::from_millis(COMMIT_MS));
     bench.world.kill(id, Death::numbered(1, longest));
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.world.disk.vault_has(DATA).unwrap(), b"good");
 }
 
@@ -256,7 +256,7 @@ fn stou_tells_the_name_that_it_chose() {
     assert_eq!(bench.say("CWD /common"), [250]);
     bench.passive();
     bench.world.send(bench.id, b"STOU\r\n");
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.text(), "125 FILE: /common/upload\r\n");
     assert_eq!(bench.give(b"x"), [226]);
     assert_eq!(bench.file("upload"), b"x");

@@ -7,7 +7,7 @@ use crate::admission::slots::Overflow;
 fn one_session_too_many_is_told_so() {
     let mut bench = Bench::with(PHONE, |policy| policy.ftp.limits.per_address_max = 1);
     let second = bench.world.connect("10.0.0.1:2001".parse().unwrap(), false).unwrap();
-    bench.settle();
+    bench.run_until_idle();
     assert!(!bench.world.wires.contains_key(&second));
     assert_eq!(bench.refused(), Some(Refusal::TooManyConnections));
     assert!(bench.world.connect(OTHER.parse().unwrap(), false).is_some());
@@ -21,12 +21,12 @@ fn strangers_never_have_all_sessions() {
     let first = connect("192.0.2.1:1");
     connect("192.0.2.2:1");
     let third = connect("192.0.2.3:1");
-    bench.settle();
+    bench.run_until_idle();
     assert!(!bench.world.wires.contains_key(&third), "an eighth of 16");
     assert_eq!(bench.refused(), Some(Refusal::TooManyStrangers));
     bench.world.reset(first);
     let next = bench.world.connect("192.0.2.3:2".parse().unwrap(), false).unwrap();
-    bench.settle();
+    bench.run_until_idle();
     assert!(bench.world.wires.contains_key(&next));
 }
 
@@ -58,7 +58,7 @@ fn whoever_reads_no_replies_has_no_more_commands_obeyed() {
     assert!(session.replies.bytes.len() < 20_000, "{} bytes", session.replies.bytes.len());
     bench.world.wires.get_mut(&bench.id).unwrap().room = usize::MAX;
     bench.world.drive(bench.id);
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert_eq!(bench.hear().len(), 450);
 }
 

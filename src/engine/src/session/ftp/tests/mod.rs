@@ -92,11 +92,11 @@ impl Bench {
 
     fn send(&mut self, bytes: &[u8]) -> Vec<u16> {
         self.world.send(self.id, bytes);
-        self.settle();
+        self.run_until_idle();
         self.hear()
     }
 
-    fn settle(&mut self) {
+    fn run_until_idle(&mut self) {
         while self.answers && !self.world.store_requests.is_empty() {
             let request = self.world.store_requests.remove(0);
             self.world.answer(request, 0);
@@ -105,7 +105,7 @@ impl Bench {
             self.world.hear_all();
         }
         if self.answers && !self.world.store_requests.is_empty() {
-            self.settle();
+            self.run_until_idle();
         }
         self.world.check();
     }
@@ -114,7 +114,7 @@ impl Bench {
     fn answer(&mut self, fault: u8) -> Vec<u16> {
         let request = self.world.store_requests.remove(0);
         self.world.answer(request, fault);
-        self.settle();
+        self.run_until_idle();
         self.hear()
     }
 
@@ -149,7 +149,7 @@ impl Bench {
         let data = *self.world.open_ports.keys().next().unwrap();
         assert!(self.world.knock(data, SocketAddr::new(self.peer.ip(), 5_555)));
         self.data = Some(data);
-        self.settle();
+        self.run_until_idle();
         data
     }
 
@@ -158,7 +158,7 @@ impl Bench {
         let data = self.data.unwrap();
         self.world.send(data, bytes);
         self.world.end(data);
-        self.settle();
+        self.run_until_idle();
         let mut heard = self.hear();
         if self.stage() == "in" {
             // In clear the end is not trusted at once.
@@ -194,7 +194,7 @@ impl Bench {
     /// Completes TLS, for the control or the data connection.
     fn secure(&mut self, id: ConnectionId) -> Vec<u16> {
         self.world.secure(id, Security::default());
-        self.settle();
+        self.run_until_idle();
         self.hear()
     }
 
@@ -203,12 +203,12 @@ impl Bench {
         let end = self.world.now + Duration::from_millis(ms);
         while let Some(due) = self.world.due().filter(|due| *due <= end) {
             self.world.now = self.world.now.max(due);
-            self.world.settle();
-            self.settle();
+            self.world.run_until_idle();
+            self.run_until_idle();
         }
         self.world.now = end;
-        self.world.settle();
-        self.settle();
+        self.world.run_until_idle();
+        self.run_until_idle();
         self.hear()
     }
 

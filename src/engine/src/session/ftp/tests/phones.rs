@@ -75,7 +75,7 @@ fn another_extension_and_nobody_are_refused_in_words() {
         assert_eq!(bench.refused(), Some(no));
         bench.passive();
         bench.world.send(bench.id, b"RETR 2001_4620data.txt\r\n");
-        bench.settle();
+        bench.run_until_idle();
         let text = bench.text();
         assert!(text.starts_with("550 ") && text.contains("10.0.0.1"), "{text}");
         assert_eq!(text.contains("Nobody"), user.is_none(), "{text}");
@@ -155,7 +155,7 @@ fn an_upload_that_is_too_large_or_breaks_off_is_not_kept() {
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.world.send(bench.data.unwrap(), b"half");
     bench.world.reset(bench.data.unwrap());
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.hear(), [426]);
     assert_eq!((bench.world.disk.vault_has(DATA), bench.world.engine.uploads_held()), (None, 0));
 }

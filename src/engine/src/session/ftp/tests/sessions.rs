@@ -41,12 +41,12 @@ fn whoever_ends_their_half_of_the_connection_hears_everything_they_asked_for() {
     bench.world.wires.get_mut(&data).unwrap().room = 10;
     assert_eq!(bench.send(b"RETR a.txt\r\nNOOP\r\nSYST\r\n"), [125]);
     bench.world.end(bench.id);
-    bench.settle();
+    bench.run_until_idle();
     assert!(bench.is_open() && bench.hear().is_empty());
     bench.world.wires.get_mut(&data).unwrap().room = usize::MAX;
     bench.world.drive(data);
-    bench.world.settle();
-    bench.settle();
+    bench.world.run_until_idle();
+    bench.run_until_idle();
     assert_eq!(bench.hear(), [226, 200, 215]);
     assert!(!bench.is_open());
 }
@@ -58,7 +58,7 @@ fn nothing_of_an_upload_is_stored_whose_session_broke_in_the_middle() {
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.world.send(bench.data.unwrap(), b"half");
     bench.world.reset(bench.id);
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.outcomes(), [Outcome::Aborted(Abort::Disconnected)]);
     assert!(bench.world.wires.is_empty() && bench.world.disk.vault_has(DATA).is_none());
     bench.world.run_out();
@@ -74,7 +74,7 @@ fn a_session_that_breaks_while_its_upload_is_stored_leaves_nothing_behind() {
     assert_eq!(bench.stage(), "storing");
     bench.world.reset(bench.id);
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.outcomes(), [Outcome::Aborted(Abort::Disconnected)]);
     assert_eq!(bench.world.disk.vault_has(DATA), None);
     assert!(bench.world.wires.is_empty());
@@ -118,16 +118,16 @@ fn a_server_that_stops_lets_transfers_end_and_then_everybody_go() {
     assert_eq!(bench.say("RETR a.txt"), [125]);
     let idle = bench.world.connect(OTHER.parse().unwrap(), false).unwrap();
     bench.world.turn(|engine, turn| engine.stop(turn));
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert!(bench.is_open() && !bench.world.wires.contains_key(&idle));
     bench.world.wires.get_mut(&data).unwrap().room = usize::MAX;
     bench.world.drive(data);
-    bench.world.settle();
-    bench.settle();
+    bench.world.run_until_idle();
+    bench.run_until_idle();
     assert_eq!((bench.hear(), bench.taken()), (vec![226, 421], bench.file("a.txt")));
     assert!(bench.world.wires.is_empty());
     bench.world.connect(OTHER.parse().unwrap(), false);
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert!(bench.world.wires.is_empty(), "nobody new");
 }
 

@@ -245,7 +245,7 @@ fn operate(world: &mut World, [kind, value, more, last]: [u8; 4]) {
         (14, Some(_)) => change(world, value, more),
         (_, Some(id)) => unsettle(world, id, value, more),
     }
-    world.settle();
+    world.run_until_idle();
 }
 
 impl World {
@@ -275,7 +275,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
     match value % 8 {
         0 if more > 200 => {
             world.engine.stop();
-            world.settle();
+            world.run_until_idle();
         }
         1 if more > 220 => {
             world.turn(|engine, turn| engine.abandon(turn));

@@ -153,7 +153,7 @@ fn a_phone_that_asks_leave_to_send_is_refused_where_the_file_is_there_and_must_n
         assert!(matches!(request, StoreRequest::Upload { op: PartOp::Find { .. }, .. }));
         let reply = StoreReply::Upload { ticket: request.ticket(), result };
         bench.world.turn(|engine, turn| engine.handle_store_reply(reply, turn));
-        bench.world.settle();
+        bench.world.run_until_idle();
     };
     let waiting = |on_exists, condition: &str| {
         let mut bench = Bench::with(|policy| policy.uploads.0[0].on_exists = on_exists);

@@ -316,7 +316,7 @@ fn a_question_that_the_loader_had_no_room_for_is_asked_again() {
         assert_eq!(bench.world.store_requests.len(), 1);
     }
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.one(false).body.len(), 200_000);
 }
 
@@ -377,7 +377,7 @@ fn strangers_never_have_all_connections() {
     assert!(connect("192.0.2.2:1").is_some());
     assert!(connect("192.0.2.3:1").is_none(), "an eighth of 16");
     assert!((0..13).all(|place| connect(&format!("10.0.0.7:{}", 1 + place)).is_some()));
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::TooManyStrangers)]);
     bench.world.reset(first);
     assert!(bench.world.connect("192.0.2.3:1".parse().unwrap(), false).is_some());
@@ -424,7 +424,7 @@ fn an_answer_to_another_question_does_nothing() {
         StoreReply::Vault { ticket, result: Err(crate::vault::request::VaultError::Io) },
     ] {
         bench.world.turn(|engine, turn| engine.handle_store_reply(reply, turn));
-        bench.world.settle();
+        bench.world.run_until_idle();
         bench.world.check();
     }
     bench.answer(0);

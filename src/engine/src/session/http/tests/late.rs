@@ -18,7 +18,7 @@ fn an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request() {
     assert!(matches!(bench.first_request(), StoreRequest::Open { ticket, .. } if *ticket != first));
     let again = StoreReply::Opened { ticket: first, result: Err(OpenError::Gone) };
     bench.world.turn(|engine, turn| engine.handle_store_reply(again, turn));
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert_eq!(bench.statuses(), [0; 0], "the loader is still at work");
     bench.answer(0);
     assert_eq!(bench.one(false).body, bench.bytes_of("b.bin"));
@@ -44,7 +44,7 @@ fn a_slot_that_was_granted_to_an_earlier_request_begins_no_later_one() {
     bench.send(&head("GET /huge.bin", &[]));
     bench.world.turn(|engine, turn| engine.handle_granted(queued, turn));
     bench.world.turn(|engine, turn| engine.handle_expired(queued, turn));
-    bench.world.settle();
+    bench.world.run_until_idle();
     bench.world.check();
     assert_eq!(bench.statuses(), [0; 0]);
     assert_eq!(bench.world.store_requests.len(), 1, "the one that it asked for itself");
@@ -64,7 +64,7 @@ fn a_client_that_leaves_while_it_waits_to_be_told_that_a_file_is_gone_is_logged_
     let ticket = bench.world.store_requests.remove(0).ticket();
     let gone = StoreReply::Opened { ticket, result: Err(OpenError::Gone) };
     bench.world.turn(|engine, turn| engine.handle_store_reply(gone, turn));
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert_eq!((bench.raw(), bench.world.counters.misses_delayed.value()), (Vec::new(), 2));
     bench.world.reset(bench.id);
     assert_eq!(bench.last().outcome, Outcome::Aborted(Abort::Disconnected));

@@ -11,7 +11,7 @@ fn one_connection_too_many_of_all_is_closed_at_once() {
     bench.connect(OTHER);
     assert!(bench.world.connect("10.0.0.9:1".parse().unwrap(), false).is_none());
     assert_eq!(bench.world.counters.stream_refused.value(), 1);
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::TooManyConnections)]);
     bench.world.reset(bench.id);
     assert!(bench.world.connect("10.0.0.9:1".parse().unwrap(), false).is_some());
@@ -221,7 +221,7 @@ fn a_phone_that_the_system_gives_up_is_not_said_to_have_closed_anything() {
         engine.handle_closed(id, turn);
     });
     bench.world.wires.remove(&id);
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::GivenUp)]);
     assert!((69_000..70_001).contains(&bench.last().bytes), "{:?}", bench.last());
 }
@@ -240,7 +240,7 @@ fn a_slow_loader_is_not_the_phones_fault() {
     bench.wait(100_000);
     assert!(bench.is_open());
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.one(false).body.len(), 200_000);
 }
 
@@ -368,7 +368,7 @@ fn while_stopping_what_runs_is_finished_and_nothing_new_begins() {
     let half = bench.connect("10.0.0.3:1").id;
     bench.send(b"GET /a.txt HTTP/1.1\r\n");
     bench.world.engine.stop();
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert!(!bench.on(idle, 0).is_open(), "a connection without a request is closed");
     bench.on(running, 0).room(usize::MAX);
     let reply = bench.one(false);
@@ -389,7 +389,7 @@ fn an_answer_that_is_made_while_stopping_says_that_the_connection_is_closed() {
     bench.send(&head("GET /a.txt", &[]));
     bench.world.engine.stop();
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     let reply = bench.one(false);
     assert!(reply.status == 200 && reply.is_last() && !bench.is_open(), "{reply:?}");
 }
@@ -417,7 +417,7 @@ fn what_is_under_way_when_the_server_ends_is_told() {
     bench.send(&head("GET /huge.bin", &[]));
     bench.world.turn(|engine, turn| engine.abandon(turn));
     bench.world.wires.clear();
-    bench.world.settle();
+    bench.world.run_until_idle();
     bench.world.check();
     let stopped = Outcome::Failed(crate::session::Failure::Stopped);
     assert_eq!(bench.outcomes(), [stopped]);
@@ -431,7 +431,7 @@ fn a_handshake_that_failed_is_told_with_its_reason() {
         engine.handle_handshake_failed(id, Handshake::Untrusted, turn);
     });
     bench.world.drive(id);
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert!(!bench.is_open());
     let record = bench.last();
     assert_eq!(record.outcome, Outcome::Refused(Refusal::Handshake(Handshake::Untrusted)));

@@ -108,10 +108,10 @@ impl Bench {
     /// Sends bytes to the server.
     fn send(&mut self, bytes: &[u8]) {
         self.world.send(self.id, bytes);
-        self.settle();
+        self.run_until_idle();
     }
 
-    fn settle(&mut self) {
+    fn run_until_idle(&mut self) {
         while self.answers && !self.world.store_requests.is_empty() {
             let request = self.world.store_requests.remove(0);
             self.world.answer(request, 0);
@@ -123,7 +123,7 @@ impl Bench {
     fn answer(&mut self, fault: u8) {
         let request = self.world.store_requests.remove(0);
         self.world.answer(request, fault);
-        self.settle();
+        self.run_until_idle();
     }
 
     /// The connection is secured, with a client certificate or without.
@@ -182,8 +182,8 @@ impl Bench {
     fn room(&mut self, bytes: usize) {
         self.world.wires.get_mut(&self.id).unwrap().room = bytes;
         self.world.drive(self.id);
-        self.world.settle();
-        self.settle();
+        self.world.run_until_idle();
+        self.run_until_idle();
     }
 
     /// Lets time pass.
@@ -191,12 +191,12 @@ impl Bench {
         let end = self.world.now + Duration::from_millis(ms);
         while let Some(due) = self.world.due().filter(|due| *due <= end) {
             self.world.now = self.world.now.max(due);
-            self.world.settle();
-            self.settle();
+            self.world.run_until_idle();
+            self.run_until_idle();
         }
         self.world.now = end;
-        self.world.settle();
-        self.settle();
+        self.world.run_until_idle();
+        self.run_until_idle();
     }
 
     /// Returns the bytes of the catalog's version of a file.

@@ -170,7 +170,7 @@ fn a_body_that_comes_while_the_password_is_checked_is_stored_whole() {
     };
     assert_eq!(upload.bytes, b"bytes");
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     let statuses = bench.statuses();
     assert!(matches!(statuses[..], [201 | 204, 200]), "{statuses:?}");
 }
@@ -184,7 +184,7 @@ fn requests_behind_one_that_waits_wait_as_well_and_each_has_its_own_password() {
     assert_eq!(bench.raw(), b"");
     assert!(bench.world.store_requests.len() == 1 && login(bench.first_request()).name == b"ann");
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.statuses(), [200, 401, 200]);
 }
 
@@ -214,14 +214,14 @@ fn a_row_that_changes_while_a_password_is_checked_asks_anew() {
     assert_eq!(login(bench.first_request()).users, [std::path::PathBuf::from("/other")]);
     bench.answer(0);
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.statuses(), [200]);
     // Another row before it changes nothing.
     bench.answers = false;
     bench.send(&get("/a.txt", "secret"));
     bench.world.reload(|policy| policy.protections.0.insert(0, row("b", "/b")));
     bench.answers = true;
-    bench.settle();
+    bench.run_until_idle();
     assert_eq!(bench.statuses(), [200]);
 }
 
@@ -243,7 +243,7 @@ fn who_guesses_waits_and_who_cannot_be_checked_comes_again() {
     bench.send(&get("/a.txt", "secret"));
     let request = bench.world.store_requests.remove(0);
     bench.world.turn(|engine, turn| engine.handle_refused(request, turn));
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert_eq!(bench.one(false).status, 503);
 }
 
@@ -297,7 +297,7 @@ fn a_digest_is_checked_for_the_method_that_it_came_with() {
         let LoginSecret::Digest(_, shown) = &login(bench.first_request()).secret else { panic!() };
         assert_eq!(*shown, method.as_bytes());
         bench.answers = true;
-        bench.settle();
+        bench.run_until_idle();
         bench.one(method == "HEAD");
         bench.answers = false;
     }

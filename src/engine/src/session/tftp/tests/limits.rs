@@ -163,8 +163,8 @@ fn a_reload_that_lifts_the_limit_serves_who_waits() {
     bench.read("two", "");
     bench.phone(OTHER).read("two", "");
     bench.world.reload(|policy| policy.slots.clients_max = 0);
-    bench.world.settle();
-    assert_eq!(bench.settle(), ["DATA 1 512"]);
+    bench.world.run_until_idle();
+    assert_eq!(bench.run_until_idle(), ["DATA 1 512"]);
 }
 
 #[test]

@@ -98,10 +98,10 @@ impl Bench {
     /// Gives the server a datagram of the phone; returns what leaves then.
     fn tell(&mut self, port: PortId, bytes: &[u8]) -> Vec<String> {
         self.world.deliver(self.phone, port, bytes);
-        self.settle()
+        self.run_until_idle()
     }
 
-    fn settle(&mut self) -> Vec<String> {
+    fn run_until_idle(&mut self) -> Vec<String> {
         self.world.take_all();
         while self.answers && !self.world.store_requests.is_empty() {
             let request = self.world.store_requests.remove(0);
@@ -116,7 +116,7 @@ impl Bench {
     fn answer(&mut self, fault: u8) -> Vec<String> {
         let request = self.world.store_requests.remove(0);
         self.world.answer(request, fault);
-        self.settle()
+        self.run_until_idle()
     }
 
     /// Lets time pass; returns what leaves, each with its moment in milliseconds from now.
@@ -126,9 +126,9 @@ impl Bench {
         let mut all = Vec::new();
         while let Some(due) = self.world.due().filter(|due| *due <= end) {
             self.world.now = self.world.now.max(due);
-            self.world.settle();
+            self.world.run_until_idle();
             let at = self.world.now.since(began).as_millis();
-            all.extend(self.settle().into_iter().map(|packet| format!("{at}: {packet}")));
+            all.extend(self.run_until_idle().into_iter().map(|packet| format!("{at}: {packet}")));
         }
         self.world.now = end;
         all
@@ -168,8 +168,8 @@ impl Bench {
         let (port, peer, from) = (PortId(0), self.phone, Some(SERVER));
         let datagram = Datagram { port, peer, to, from, interface: 0, bytes };
         self.world.turn(|engine, turn| engine.handle_datagram(datagram, turn));
-        self.world.settle();
-        self.settle()
+        self.world.run_until_idle();
+        self.run_until_idle()
     }
 }
 

@@ -70,7 +70,7 @@ fn errors_and_acks_count_only_from_the_exact_ports_and_address() {
     let datagram = Datagram { port: from, peer, to, from: to, interface: 0, bytes };
     bench.world.turn(|engine, turn| engine.handle_datagram(datagram, turn));
     bench.phone(PHONE).from = from;
-    assert_eq!(bench.settle(), SILENCE);
+    assert_eq!(bench.run_until_idle(), SILENCE);
     assert_eq!(bench.ack(1), ["DATA 2 512"]);
 }
 
@@ -286,7 +286,7 @@ fn a_mapped_file_cut_short_ends_its_transfer_with_an_error() {
     bench.world.deliver(bench.phone, bench.from, ack.as_bytes());
     let (port, fault) = (bench.from, SendFault::FileCut);
     bench.world.turn(|engine, turn| engine.handle_send_fault(port, SendQueue::Prompt, fault, turn));
-    assert_eq!(bench.settle(), ["ERROR 0"]);
+    assert_eq!(bench.run_until_idle(), ["ERROR 0"]);
     assert_eq!(bench.outcomes(), [Outcome::Failed(Failure::FileChanged)]);
 }
 
@@ -298,7 +298,7 @@ fn a_send_that_the_kernel_refuses_is_lost_and_not_the_end_of_a_transfer() {
     bench.world.deliver(bench.phone, bench.from, ack.as_bytes());
     let (port, fault) = (bench.from, SendFault::Refused);
     bench.world.turn(|engine, turn| engine.handle_send_fault(port, SendQueue::Prompt, fault, turn));
-    assert_eq!(bench.settle(), SILENCE);
+    assert_eq!(bench.run_until_idle(), SILENCE);
     let resent = format!("{}: DATA 2 512", RTO_MIN.as_millis());
     assert_eq!(bench.wait(80), [resent]);
     assert_eq!(bench.ack(2), ["DATA 3 512"]);
@@ -384,7 +384,7 @@ fn an_answer_for_a_transfer_that_has_ended_changes_nothing() {
     for request in store_requests {
         bench.world.answer(request, 0);
     }
-    assert_eq!(bench.settle(), ["DATA 1 512"]);
+    assert_eq!(bench.run_until_idle(), ["DATA 1 512"]);
     let ticket = crate::ticket::Ticket::made_up(u64::MAX);
     let answer = StoreReply::Verified { ticket, unchanged: false };
     bench.world.turn(|engine, turn| engine.handle_store_reply(answer, turn));

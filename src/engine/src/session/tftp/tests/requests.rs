@@ -215,7 +215,7 @@ fn a_server_that_stops_for_good_tells_each_phone() {
     bench.read("two", "");
     bench.phone(OTHER).write("a.log", "");
     bench.world.turn(|engine, turn| engine.abandon(turn));
-    assert_eq!(bench.settle(), ["ERROR 0", "ERROR 0"]);
+    assert_eq!(bench.run_until_idle(), ["ERROR 0", "ERROR 0"]);
     assert_eq!(bench.open(), 0);
 }
 

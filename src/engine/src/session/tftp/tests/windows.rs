@@ -40,7 +40,7 @@ fn an_answer_to_the_first_oack_counts_while_the_second_is_about_to_leave() {
     let mut bench = Bench::new();
     bench.read("two", "blksize 600");
     bench.world.now = bench.world.now + Duration::from_secs(1);
-    bench.world.settle();
+    bench.world.run_until_idle();
     assert_eq!(bench.ack(0), ["DATA 1 600"]);
 }
 

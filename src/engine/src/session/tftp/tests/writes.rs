@@ -40,7 +40,7 @@ fn an_ack_that_was_due_before_the_last_block_is_not_given_for_it() {
     for (number, bytes) in [(1, &[7; 512][..]), (3, b"end"), (2, &[8; 512]), (3, b"end")] {
         bench.world.deliver(bench.phone, bench.from, &data(number, bytes));
     }
-    assert_eq!(bench.settle(), SILENCE);
+    assert_eq!(bench.run_until_idle(), SILENCE);
     assert_eq!(bench.answer(0), ["ACK 3"]);
 }
 
@@ -177,7 +177,7 @@ fn find(bench: &mut Bench, there: bool) -> Vec<String> {
     };
     let answer = StoreReply::Upload { ticket, result: Ok(PartDone::Found(there)) };
     bench.world.turn(|engine, turn| engine.handle_store_reply(answer, turn));
-    bench.settle()
+    bench.run_until_idle()
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_large_upload_goes_to_a_file_aside_and_not_to_memory() {
     for _ in 0..20_000 {
         number = number.wrapping_add(1);
         bench.world.deliver(bench.phone, bench.from, &data(number, &[7; 1_468]));
-        bench.settle();
+        bench.run_until_idle();
         most = most.max(bench.world.engine.upload_bytes_held);
         bench.world.sent.clear();
         bench.told = 0;
@@ -393,7 +393,7 @@ fn the_last_block_behind_an_ack_that_has_not_left_is_not_acknowledged_before_it_
     for (number, bytes) in [(1, 512), (2, 512), (3, 5)] {
         bench.world.deliver(phone, port, &data(number, &[7; 512][..bytes]));
     }
-    assert_eq!(bench.settle(), SILENCE);
+    assert_eq!(bench.run_until_idle(), SILENCE);
     assert_eq!(bench.answer(0), ["ACK 3"]);
 }
 
@@ -468,7 +468,7 @@ fn a_server_that_stops_for_good_does_not_deny_what_is_stored() {
     bench.write("a.log", "");
     bench.data(1, b"end");
     bench.world.turn(|engine, turn| engine.abandon(turn));
-    assert_eq!(bench.settle(), SILENCE);
+    assert_eq!(bench.run_until_idle(), SILENCE);
     assert_eq!(bench.outcomes(), [Outcome::Done]);
 }
 

@@ -78,7 +78,7 @@ impl Version {
     }
 
     /// Judges what is there now. This version was acknowledged and none after it was.
-    pub(crate) fn judge(&self, found: &[u8]) -> Result<(), &'static str> {
+    pub(crate) fn check(&self, found: &[u8]) -> Result<(), &'static str> {
         if found == self.content() {
             return Ok(());
         }
@@ -191,18 +191,18 @@ mod tests {
     #[test]
     fn the_acknowledged_version_or_a_later_one_is_right_and_nothing_else() {
         let kept = version(3);
-        assert_eq!(kept.judge(&version(3).content()), Ok(()));
-        assert_eq!(kept.judge(&version(4).content()), Ok(()));
+        assert_eq!(kept.check(&version(3).content()), Ok(()));
+        assert_eq!(kept.check(&version(4).content()), Ok(()));
         let older = Err("older than the acknowledged one");
-        assert_eq!(kept.judge(&version(2).content()), older);
-        assert_eq!(kept.judge(&version(4).content()[..199]), Err("not whole"));
+        assert_eq!(kept.check(&version(2).content()), older);
+        assert_eq!(kept.check(&version(4).content()[..199]), Err("not whole"));
         let mut torn = version(4).content();
         torn[150] ^= 1;
-        assert_eq!(kept.judge(&torn), Err("not whole"));
+        assert_eq!(kept.check(&torn), Err("not whole"));
         let other = Version { extension: "20002".to_owned(), ..version(4) };
-        assert_eq!(kept.judge(&other.content()), Err("another extension's"));
+        assert_eq!(kept.check(&other.content()), Err("another extension's"));
         for nothing in [&b""[..], b"## 20001", b"SET X 1\r\n", &[0xff; 300]] {
-            assert_eq!(kept.judge(nothing), Err("not what a phone stored"));
+            assert_eq!(kept.check(nothing), Err("not what a phone stored"));
         }
     }
 

@@ -16,7 +16,7 @@ use crate::config::Settings;
 /// # Errors
 /// Every fault that would stop `ringpost serve`, each with the configuration's line and
 /// the remedy.
-pub(crate) fn judge(
+pub(crate) fn validate(
     settings: &Settings,
     now_unix_s: i64,
 ) -> Result<Vec<String>, CertificateErrors> {
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_no_mistake_and_is_not_made() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(judge(&settings(dir.path()), NOW).unwrap(), Vec::<String>::new());
+        assert_eq!(validate(&settings(dir.path()), NOW).unwrap(), Vec::<String>::new());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -93,7 +93,7 @@ mod tests {
             [(ClientAuth::Off, false), (ClientAuth::Optional, true), (ClientAuth::Required, true)]
         {
             settings.secured[0].client_auth = client_auth;
-            let told = judge(&settings, NOW).err().map_or(String::new(), |why| why.to_string());
+            let told = validate(&settings, NOW).err().map_or(String::new(), |why| why.to_string());
             assert_eq!(told.contains(":1: `client_ca` "), is_bad, "{told}");
             let begun = Certificates::read(&settings).and_then(|mut row| row.make(NOW));
             assert_eq!(begun.is_err(), is_bad, "what check says is what serve does");
@@ -105,9 +105,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
         Certificates::read(&settings).unwrap().make(NOW).unwrap();
-        assert_eq!(judge(&settings, NOW).unwrap(), Vec::<String>::new());
+        assert_eq!(validate(&settings, NOW).unwrap(), Vec::<String>::new());
         fs::write(&settings.secured[0].certificate, "nonsense").unwrap();
-        let told = judge(&settings, NOW).unwrap_err().to_string();
+        let told = validate(&settings, NOW).unwrap_err().to_string();
         assert!(told.starts_with("/test/ringpost.toml:1: ") && told.contains("in PEM form"));
     }
 
@@ -134,7 +134,7 @@ mod tests {
             return;
         }
         openssl("x509 -req -days 9999", &[&certificate, &request, &key]).unwrap();
-        assert_eq!(judge(&settings, NOW).unwrap(), Vec::<String>::new());
+        assert_eq!(validate(&settings, NOW).unwrap(), Vec::<String>::new());
         Certificates::read(&settings).unwrap().make(NOW).unwrap();
     }
 
@@ -145,7 +145,7 @@ mod tests {
         let mut made = Certificates::read(&settings).unwrap();
         made.make(NOW).unwrap();
         let days = made.report(NOW)[0].days_left;
-        let told = |day: i64| judge(&settings, NOW + day * DAY_S).unwrap().join(" ");
+        let told = |day: i64| validate(&settings, NOW + day * DAY_S).unwrap().join(" ");
         assert_eq!(told(days - 31), "");
         assert!(told(days - 3).contains("expires in 3 days"), "{}", told(days - 3));
         assert!(told(days + 2).contains("has expired"), "{}", told(days + 2));
@@ -159,7 +159,7 @@ mod tests {
         running.make(NOW).unwrap();
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         fs::write(&settings.secured[0].key, &key).unwrap();
-        assert!(judge(&settings, NOW).unwrap()[0].contains("puts the key aside"));
+        assert!(validate(&settings, NOW).unwrap()[0].contains("puts the key aside"));
         // The certificate is about to be brought, too.
         running.take(&settings, NOW).unwrap();
         assert_eq!(fs::read_to_string(&settings.secured[0].key).unwrap(), key);

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{CaSettings, Settings, TlsSettings};
 use crate::net::tls::{SharedTerms, null_cipher};
 use authority::{Authority, KeyKind};
-pub(crate) use check::judge;
+pub(crate) use check::validate;
 use engine::protocol::Protocol;
 use engine::settings::http::CaFile;
 use error::located;

@@ -43,7 +43,7 @@ pub(super) struct PhoneVerifier {
 
 impl PhoneVerifier {
     /// Returns webpki's verdict, or acceptance of its fault.
-    fn judge(
+    fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
@@ -154,7 +154,7 @@ impl ClientCertVerifier for PhoneVerifier {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match self.judge(leaf, others, now) {
+        match self.verify(leaf, others, now) {
             Err(error) if !self.is_optional => Err(error),
             // It is served; `is_trusted` says again that its certificate does not count.
             Ok(()) | Err(_) => Ok(ClientCertVerified::assertion()),
@@ -191,7 +191,7 @@ impl ClientCertVerifier for PhoneVerifier {
 impl CertificateTrust for PhoneVerifier {
     fn is_trusted(&self, chain: &[CertificateDer<'_>]) -> bool {
         let Some((leaf, others)) = chain.split_first() else { return false };
-        self.judge(leaf, others, UnixTime::now()).is_ok()
+        self.verify(leaf, others, UnixTime::now()).is_ok()
     }
 }
 

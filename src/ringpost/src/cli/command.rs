@@ -46,12 +46,12 @@ pub struct CheckForm {
 #[must_use]
 pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
     let source = Source::find(config);
-    let judged = judge(&source);
+    let validated = validate(&source);
     if form.json {
-        print(format!("{:#}\n", check_json(&source, &judged, form.dump)));
-        return judged.map_or_else(|(failure, _)| failure.exit, |_| Exit::Done).into();
+        print(format!("{:#}\n", check_json(&source, &validated, form.dump)));
+        return validated.map_or_else(|(failure, _)| failure.exit, |_| Exit::Done).into();
     }
-    match judged {
+    match validated {
         Ok((settings, warnings)) => {
             let mut text = String::new();
             for warning in &warnings {
@@ -79,22 +79,22 @@ pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
 /// Settings and all warnings, or the faults.
 type Verdict = Result<(Settings, Vec<String>), (Failure, Vec<Mistake>)>;
 
-fn judge(source: &Source) -> Verdict {
+fn validate(source: &Source) -> Verdict {
     let faulty = |faults: Mistakes| (Failure::from(faults.clone()), faults.0);
     let settings = match source {
         // The first start creates its directories.
-        Source::BuiltIn if !Path::new(sample::DIR).is_dir() => config::judge_built_in(),
+        Source::BuiltIn if !Path::new(sample::DIR).is_dir() => config::validate_built_in(),
         Source::BuiltIn | Source::Trial(_) | Source::File(_) => source.load(),
     };
     let settings = settings.map_err(faulty)?;
-    let of_certificates = certificates::judge(&settings, serve::now_unix_s())
+    let of_certificates = certificates::validate(&settings, serve::now_unix_s())
         .map_err(|trouble| (trouble.into(), Vec::new()))?;
     let warnings = settings.warnings_now().chain(of_certificates).collect();
     Ok((settings, warnings))
 }
 
-fn check_json(source: &Source, judged: &Verdict, dump: bool) -> serde_json::Value {
-    let (faults, warnings, effective) = match judged {
+fn check_json(source: &Source, validated: &Verdict, dump: bool) -> serde_json::Value {
+    let (faults, warnings, effective) = match validated {
         Ok((settings, warnings)) => {
             (Vec::new(), warnings.clone(), dump.then(|| settings.effective.json()))
         }
@@ -114,7 +114,7 @@ fn check_json(source: &Source, judged: &Verdict, dump: bool) -> serde_json::Valu
         Source::BuiltIn | Source::Trial(_) => None,
     };
     serde_json::json!({
-        "file": file, "valid": judged.is_ok(), "mistakes": faults, "warnings": warnings,
+        "file": file, "valid": validated.is_ok(), "mistakes": faults, "warnings": warnings,
         "effective": effective,
     })
 }
@@ -135,13 +135,13 @@ pub fn explain(question: &Question<'_>, config: Option<&Path>, disk: bool, json:
         Err(silence) => running::from_disk(config).and_then(|settings| {
             let catalog = catalog(&settings)?;
             let explained = explain::explain(question, &settings, &catalog);
-            let judged_as = running::judged_as(&settings);
+            let source_text = running::source_text(&settings);
             let why = match (disk, silence.exit) {
                 (true, _) => String::new(),
                 (false, Exit::NotRunning) => "no server runs; ".into(),
                 (false, _) => format!("{silence}; "),
             };
-            Ok((explained, format!("{why}judged from the disk, {judged_as}"), None))
+            Ok((explained, format!("{why}judged from the disk, {source_text}"), None))
         }),
     };
     match explained {

@@ -16,7 +16,7 @@ use super::vault::{Vault, VaultAuth};
 use engine::protocol::Protocol;
 
 /// Reports what is exposed, and what keeps out phones that should have access.
-pub(super) fn judge(
+pub(super) fn validate(
     file: &File,
     data_dir: &Path,
     found: &mut Findings,

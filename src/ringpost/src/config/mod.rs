@@ -47,7 +47,7 @@ use error::ReadError;
 use file::File;
 use read::Findings;
 use renamed::OldName;
-use settings::{Disk, settle};
+use settings::{Disk, resolve};
 
 /// Where a configuration is searched if none is named, in order.
 pub(crate) const PLACES: [&str; 2] = ["./ringpost.toml", "/etc/ringpost/ringpost.toml"];
@@ -100,7 +100,7 @@ pub(crate) fn load_built_in(text: &str) -> Result<Settings, Mistakes> {
 ///
 /// # Errors
 /// As above.
-pub(crate) fn judge_built_in() -> Result<Settings, Mistakes> {
+pub(crate) fn validate_built_in() -> Result<Settings, Mistakes> {
     parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Leave)
 }
 

@@ -47,7 +47,7 @@ impl Places<'_> {
 }
 
 /// Reports keys and user data in directories that are served, or that receive uploads.
-pub(super) fn judge(file: &File, places: &Places<'_>, found: &mut Findings) {
+pub(super) fn validate(file: &File, places: &Places<'_>, found: &mut Findings) {
     let secrets = secrets(file, places);
     served(file, &secrets, places, found);
     written(file, &secrets, places, found);

@@ -197,7 +197,7 @@ pub(super) fn rows(
 }
 
 /// Reports rows that contradict others, and rows that are less safe than they look.
-pub(super) fn judge(
+pub(super) fn validate(
     file: &File,
     data_dir: &Path,
     found: &mut Findings,

@@ -112,7 +112,7 @@ impl Findings {
 
     /// Returns the mistakes as messages.
     pub(super) fn into_faults(mut self, file: &Path) -> Vec<Mistake> {
-        self.judge_unknown_keys();
+        self.check_unknown_keys();
         self.faults.sort_by_key(|(at, _)| at.unwrap_or(usize::MAX));
         let faults = std::mem::take(&mut self.faults).into_iter();
         let line = |at| self.line(&(at..at));
@@ -126,7 +126,7 @@ impl Findings {
         faults.map(fault).collect()
     }
 
-    fn judge_unknown_keys(&mut self) {
+    fn check_unknown_keys(&mut self) {
         for (at, section, key) in std::mem::take(&mut self.unknown) {
             let place = if section.is_empty() { "the top".into() } else { format!("`{section}`") };
             let mend = self.mend_unknown(&section, &key);

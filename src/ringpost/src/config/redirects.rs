@@ -57,7 +57,7 @@ fn status(row: &mut Section<'_, '_>, found: &mut Findings) -> RedirectStatus {
 }
 
 /// Warns of rows without effect, and of loops.
-pub(super) fn judge(policy: &Policy, warnings: &mut Vec<String>) {
+pub(super) fn validate(policy: &Policy, warnings: &mut Vec<String>) {
     let rows = &policy.routes.redirects;
     if !rows.is_empty() && policy.http.listeners.is_empty() {
         warnings.push(

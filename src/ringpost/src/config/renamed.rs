@@ -122,7 +122,7 @@ mod tests {
     use super::super::settings::Disk;
     use super::super::{Mistakes, Settings, parse};
 
-    fn judged(text: &str) -> Result<Settings, Mistakes> {
+    fn validated(text: &str) -> Result<Settings, Mistakes> {
         parse(Path::new("ringpost.toml"), text, Disk::Leave)
     }
 
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn an_old_name_means_what_the_new_one_does_and_is_warned_of() {
         for (old, new, line, told) in SPELLINGS {
-            let (old, new) = (judged(old).unwrap(), judged(new).unwrap());
+            let (old, new) = (validated(old).unwrap(), validated(new).unwrap());
             assert_eq!(old.effective, new.effective, "{told}");
             assert_eq!(old.policy.http.limits, new.policy.http.limits, "{told}");
             assert_eq!(old.policy.ftp.trusted_networks, new.policy.ftp.trusted_networks, "{told}");
@@ -161,8 +161,8 @@ mod tests {
             assert!(warnings.contains(&expected), "{warnings:?}");
             assert!(new.warnings_now().all(|warning| !warning.contains("is now called")));
         }
-        assert_eq!(judged(SPELLINGS[0].0).unwrap().policy.http.limits.connections_max, 77);
-        assert_eq!(judged(SPELLINGS[2].0).unwrap().policy.ftp.trusted_networks.len(), 1);
+        assert_eq!(validated(SPELLINGS[0].0).unwrap().policy.http.limits.connections_max, 77);
+        assert_eq!(validated(SPELLINGS[2].0).unwrap().policy.ftp.trusted_networks.len(), 1);
     }
 
     #[test]
@@ -179,16 +179,16 @@ mod tests {
                  there; take `bypass` out",
             ),
         ] {
-            assert_eq!(judged(text).unwrap_err().to_string(), told);
+            assert_eq!(validated(text).unwrap_err().to_string(), told);
         }
     }
 
     #[test]
     fn a_mistake_under_an_old_name_is_told_with_both_names() {
-        let told = judged("[ftp]\nbypass = 7\n").unwrap_err().to_string();
+        let told = validated("[ftp]\nbypass = 7\n").unwrap_err().to_string();
         assert!(told.starts_with("ringpost.toml:2: `trusted_networks` is 7; write "), "{told}");
         assert!(told.ends_with(" (`bypass` is now called `trusted_networks`)"), "{told}");
-        let told = judged("[[http]]\n[connections]\nmaxx = 1\n").unwrap_err().to_string();
+        let told = validated("[[http]]\n[connections]\nmaxx = 1\n").unwrap_err().to_string();
         assert!(told.contains("[connections] is now called [http_limits]"), "{told}");
     }
 
@@ -198,7 +198,7 @@ mod tests {
             ("[tftp]\nbypass = []\n", "it is now called `trusted_networks`; it belongs in "),
             ("[[http]]\n[Connections]\n", "did you mean `http_limits`, once `connections`?"),
         ] {
-            let fault = judged(text).unwrap_err().to_string();
+            let fault = validated(text).unwrap_err().to_string();
             assert!(fault.contains(told), "{fault}");
         }
     }

@@ -250,7 +250,7 @@ pub(super) enum Disk {
 /// Turns a file into settings; reports mistakes to `found`.
 pub(super) fn resolve(path: &Path, file: File, disk: Disk, found: &mut Findings) -> Settings {
     let data_dir = data_dir(path, &file);
-    let mut warnings = judge(path, &file, &data_dir, disk, found);
+    let mut warnings = validate(path, &file, &data_dir, disk, found);
     let file_checks = file_checks(path, &file, &data_dir, disk, found);
     let here = |dir: &Path| normal(&data_dir.join(dir));
     let own = OwnFiles::of(&file, path, here);
@@ -285,12 +285,12 @@ pub(super) fn resolve(path: &Path, file: File, disk: Disk, found: &mut Findings)
     let subnets = file.roots.into_iter().map(|row| row.number(|dir| roots.place(here(dir))));
     let (redirects, remaps) = (file.redirects, file.remaps);
     policy.routes = Routes { redirects, subnets: subnets.collect(), remaps };
-    roots.judge(found);
+    roots.validate(found);
     let dirs = (&*roots.dirs, &*upload_dirs);
     policy.protections = protect::rows(&file.protects, here, dirs, found);
     policy.ftp.tree = Arc::new(own.tree(&data_dir, &roots.dirs));
     let dirs = uploads::Dirs { roots: &roots.dirs, uploads: &upload_dirs, disk };
-    uploads::judge(&policy, &dirs, &mut warnings);
+    uploads::validate(&policy, &dirs, &mut warnings);
     let mut log = file.log;
     log.file = log.file.map(|file| here(&file));
     Settings {
@@ -318,7 +318,7 @@ pub(super) fn resolve(path: &Path, file: File, disk: Disk, found: &mut Findings)
 }
 
 /// Validates keys against each other; returns warnings.
-fn judge(
+fn validate(
     path: &Path,
     file: &File,
     data_dir: &Path,
@@ -338,9 +338,9 @@ fn judge(
     }
     check::active_port(file, &mut warnings);
     let places = Places { config: path, data_dir, disk };
-    overlaps::judge(file, &places, found);
-    exposure::judge(file, data_dir, found, &mut warnings);
-    protect::judge(file, data_dir, found, &mut warnings);
+    overlaps::validate(file, &places, found);
+    exposure::validate(file, data_dir, found, &mut warnings);
+    protect::validate(file, data_dir, found, &mut warnings);
     let streams = !file.http.is_empty() || !file.https.is_empty() || file.ftp.is_some();
     if file.tftp.is_none() && !streams && found.is_empty() {
         found.fault_anywhere("nothing is served; add a section such as [tftp]");
@@ -382,7 +382,7 @@ impl Roots {
     }
 
     /// Reports if there are too many.
-    fn judge(&self, found: &mut Findings) {
+    fn validate(&self, found: &mut Findings) {
         if self.dirs.len() > ROOTS_MAX {
             let text = format!("there are more than {ROOTS_MAX} root directories; name fewer");
             found.fault_anywhere(text);

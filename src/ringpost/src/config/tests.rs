@@ -4,13 +4,13 @@ use super::*;
 use engine::admission::rate_limit::RateLimit;
 use wire::time::Duration;
 
-fn judge(text: &str) -> Result<Settings, Mistakes> {
+fn validate(text: &str) -> Result<Settings, Mistakes> {
     parse(Path::new("/etc/ringpost/ringpost.toml"), text, Disk::Leave)
 }
 
 /// Returns the messages for a faulty text.
 fn faults(text: &str) -> Vec<String> {
-    let faults = judge(text).expect_err("this configuration was meant to have mistakes");
+    let faults = validate(text).expect_err("this configuration was meant to have mistakes");
     faults.0.iter().map(ToString::to_string).collect()
 }
 
@@ -21,7 +21,7 @@ fn says(text: &str, message: &str) {
 
 #[test]
 fn the_contract_is_valid() {
-    let settings = judge(include_str!("../../../../config/ringpost.toml")).unwrap();
+    let settings = validate(include_str!("../../../../config/ringpost.toml")).unwrap();
     assert_eq!(settings.data_dir, Path::new("/var/lib/ringpost"));
     let tftp = settings.tftp.unwrap();
     assert_eq!(tftp.listen.len(), 2);
@@ -60,7 +60,7 @@ fn every_line_of_the_example_that_is_commented_out_is_valid_too() {
     let lines: Vec<_> = example.lines().map(|line| bare(line).unwrap_or(line)).collect();
     let text = lines.join("\n");
     assert!(text.lines().filter(|line| line.starts_with("# ")).all(|line| !line.contains(" = ")));
-    let settings = judge(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    let settings = validate(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     assert_eq!(settings.user.as_deref(), Some("ringpost"));
     assert_eq!(settings.policy.tftp.subnets.len(), 2);
     assert_eq!(
@@ -72,7 +72,7 @@ fn every_line_of_the_example_that_is_commented_out_is_valid_too() {
 
 #[test]
 fn the_built_in_configuration_is_valid_and_warns_of_its_open_vault_alone() {
-    let settings = judge(BUILT_IN).unwrap();
+    let settings = validate(BUILT_IN).unwrap();
     assert_eq!(exposure::but_open_vault(settings.warnings), Vec::<String>::new());
     assert!(settings.tftp.unwrap().listen.iter().all(|address| address.ip().is_loopback()));
 }
@@ -260,7 +260,7 @@ fn ports_that_only_look_alike_do_not_clash() {
         "[tftp]\n[admin]\nlisten = \"[::]:80\"\n[[http]]\nlisten = [\"0.0.0.0:80\"]",
     ];
     for text in apart {
-        judge(text).unwrap_or_else(|faults| panic!("{faults}"));
+        validate(text).unwrap_or_else(|faults| panic!("{faults}"));
     }
 }
 
@@ -317,7 +317,7 @@ fn a_row_that_cannot_work_is_told_why() {
 
 #[test]
 fn an_empty_list_of_clients_is_told_to_shut_everybody_out() {
-    let settings = judge("[tftp]\n[access]\ntftp_allow = []").unwrap();
+    let settings = validate("[tftp]\n[access]\ntftp_allow = []").unwrap();
     assert_eq!(settings.warnings, ["the list in [access] for tftp is empty: it allows nobody"]);
     let access = &settings.policy.access;
     assert!(!access.permits(engine::protocol::Protocol::Tftp, "127.0.0.1".parse().unwrap()));
@@ -325,7 +325,7 @@ fn an_empty_list_of_clients_is_told_to_shut_everybody_out() {
 
 #[test]
 fn rows_of_routes_and_uploads_reach_the_policy() {
-    let settings = judge(
+    let settings = validate(
         "data_dir = \"/d\"\n[tftp]\nroot = [\"common\"]\n\
          [[remap]]\npattern = '^a$'\nreplace = 'b'\nstop = true\nfrom = [\"10.0.0.0/8\"]\n\
          [[roots]]\nroot = [\"pilot\", \"common\"]\nonly = true\n\
@@ -352,7 +352,7 @@ fn several_mistakes_are_told_at_once_in_the_order_of_the_file() {
 
 #[test]
 fn a_subnet_row_holds_what_the_section_says_unless_it_says_otherwise() {
-    let settings = judge(
+    let settings = validate(
         "[tftp]\nblksize_max = 1400\nwindowsize_max = 8\n\
          [[tftp.subnet]]\nnet = [\"10.0.0.0/8\"]\nwrap = 1\npace = \"1MB/s\"\n\
          [[tftp.subnet]]\nnet = [\"10.1.0.0/16\", \"fe80::/10\"]\nblksize_max = 512\npace = 7",
@@ -372,7 +372,7 @@ fn a_subnet_row_holds_what_the_section_says_unless_it_says_otherwise() {
 #[test]
 fn a_directory_has_one_number_however_it_is_spelt() {
     let settings =
-        judge("data_dir = \"d\"\n[tftp]\nroot = [\"a\", \"./b/\", \"./a\", \"b\"]").unwrap();
+        validate("data_dir = \"d\"\n[tftp]\nroot = [\"a\", \"./b/\", \"./a\", \"b\"]").unwrap();
     assert_eq!(settings.roots, ["/etc/ringpost/d/a", "/etc/ringpost/d/b"].map(PathBuf::from));
     assert_eq!(
         settings.policy.tftp.stack.iter().map(|root| root.0).collect::<Vec<_>>(),

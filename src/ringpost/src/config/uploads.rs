@@ -26,7 +26,7 @@ pub(super) struct Dirs<'a> {
 
 /// Warns of rows whose files cannot be read back under their names, and of those by which a phone
 /// may replace what others are served.
-pub(super) fn judge(policy: &Policy, dirs: &Dirs<'_>, warnings: &mut Vec<String>) {
+pub(super) fn validate(policy: &Policy, dirs: &Dirs<'_>, warnings: &mut Vec<String>) {
     for remap in &policy.routes.remaps {
         if let Some(why) = remap.never_matches() {
             warnings.push(format!(
@@ -36,7 +36,7 @@ pub(super) fn judge(policy: &Policy, dirs: &Dirs<'_>, warnings: &mut Vec<String>
             ));
         }
     }
-    redirects::judge(policy, warnings);
+    redirects::validate(policy, warnings);
     let stacks = stacks(policy);
     for rule in &policy.uploads.0 {
         let Some(dir) = dirs.uploads.get(usize::from(rule.directory)) else { continue };

@@ -99,7 +99,7 @@ impl Health {
 
 /// Derives the state from the worst fault, and lists every reason.
 #[must_use]
-pub(crate) fn judge(
+pub(crate) fn assess(
     stuck: &[usize],
     draining: Option<Duration>,
     content: &ContentHealth,
@@ -138,20 +138,20 @@ mod tests {
             degraded: vec!["/d/firmware cannot be read".into()],
             nothing_served: false,
         };
-        let health = judge(&[], None, &degraded);
+        let health = assess(&[], None, &degraded);
         assert!(health.state.is_serving());
         assert_eq!(health.line(), "degraded: /d/firmware cannot be read\n");
         let nothing = ContentHealth { nothing_served: true, ..degraded };
-        assert_eq!(judge(&[], None, &nothing).state, HealthState::Failing);
+        assert_eq!(assess(&[], None, &nothing).state, HealthState::Failing);
     }
 
     #[test]
     fn who_stops_or_is_stuck_is_not_serving() {
         let well = ContentHealth::default();
-        assert_eq!(judge(&[], None, &well).line(), "ok\n");
-        let draining = judge(&[], Some(Duration::from_secs(30)), &well);
+        assert_eq!(assess(&[], None, &well).line(), "ok\n");
+        let draining = assess(&[], Some(Duration::from_secs(30)), &well);
         assert!(!draining.state.is_serving() && draining.line().starts_with("draining: "));
-        let stuck = judge(&[1, 3], None, &well);
+        let stuck = assess(&[1, 3], None, &well);
         assert_eq!(stuck.line(), "failing: no turn of worker 1, 3 for some seconds\n");
         assert!(!stuck.state.is_serving());
     }

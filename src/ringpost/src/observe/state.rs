@@ -338,7 +338,7 @@ impl DaemonState {
     pub(crate) fn health(&self) -> Health {
         let stuck = self.stuck();
         let notes = self.notes.lock();
-        health::judge(&stuck, notes.draining, &notes.content)
+        health::assess(&stuck, notes.draining, &notes.content)
     }
 
     /// Records the counters of the threads besides the workers.

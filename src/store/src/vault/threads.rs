@@ -13,7 +13,7 @@ use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::auth::{AuthFigures, Authenticator, Judgement, Verified};
+use super::auth::{AuthFigures, Authenticator, Authorization, Verified};
 use super::limits::VaultUsage;
 use super::store::{Job, Outcome, Writer};
 use super::write::denied;
@@ -171,10 +171,10 @@ impl Vault {
         queues: &Queues,
         now: Instant,
     ) -> Option<StoreReply> {
-        match self.authenticator.judge(&request, now) {
-            Judgement::Permitted => self.go_on(worker, ticket, request, &queues.writer),
-            Judgement::Denied(denied) => Some(self.reply(ticket, Err(denied))),
-            Judgement::NeedsHash => {
+        match self.authenticator.authorize(&request, now) {
+            Authorization::Permitted => self.go_on(worker, ticket, request, &queues.writer),
+            Authorization::Denied(denied) => Some(self.reply(ticket, Err(denied))),
+            Authorization::NeedsHash => {
                 let request = SecretRequest::Request(request);
                 let refused = queues.secrets.try_send(NeedsHash { worker, ticket, request });
                 refused.is_err().then(|| self.reply(ticket, Err(VaultError::Busy)))
@@ -191,7 +191,7 @@ impl Vault {
         queues: &Queues,
         now: Instant,
     ) -> Option<StoreReply> {
-        let result = match self.authenticator.judge_login(&login, now) {
+        let result = match self.authenticator.authorize_login(&login, now) {
             Some(result) => result,
             None => match self.join_flight(Waiter { worker, ticket, login }, queues) {
                 true => return None,
@@ -248,7 +248,7 @@ impl Vault {
                     reply(worker, StoreReply::Login { ticket, result });
                     for Waiter { worker, ticket, login } in self.take_waiters(&flight) {
                         // Each request from its own address, which may have to wait.
-                        let result = self.authenticator.judge_login(&login, now());
+                        let result = self.authenticator.authorize_login(&login, now());
                         let result = result.unwrap_or(Err(VaultError::Busy));
                         reply(worker, StoreReply::Login { ticket, result });
                     }

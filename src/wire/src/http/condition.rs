@@ -50,7 +50,7 @@ pub fn is_conditional(head: &Head<'_>) -> bool {
 /// Evaluates GET or HEAD of an existing file, in the order of RFC 9110, 13.2.2. `modified_s` is its
 /// modification time in whole seconds since 1970.
 #[must_use]
-pub fn judge(head: &Head<'_>, tag: &EntityTag, modified_s: u64) -> Verdict {
+pub fn evaluate(head: &Head<'_>, tag: &EntityTag, modified_s: u64) -> Verdict {
     let date = |value: Option<&[u8]>| value.and_then(parse_date);
     let is_wanted = match head.if_match {
         Some(wanted) => List::new(IF_MATCH, wanted, head).has(tag, Comparison::Strong),
@@ -271,7 +271,7 @@ pub fn check(bytes: &[u8]) {
     let plain = super::request::parse(b"GET / HTTP/1.0\r\n\r\n", &limits);
     assert!(matches!(plain, Ok(Some(_))));
     let Ok(Some((plain, _))) = plain else { return };
-    assert_eq!(judge(&plain, &tag, modified_s), Verdict::Go);
+    assert_eq!(evaluate(&plain, &tag, modified_s), Verdict::Go);
     let head = Head {
         if_match: next(1),
         if_none_match: next(2),
@@ -283,12 +283,12 @@ pub fn check(bytes: &[u8]) {
     if choice & 16 != 0 {
         // The same lists in more lines give the same result.
         let lines = Head { repeated_lists: &in_lines, ..head };
-        assert_eq!(judge(&lines, &tag, modified_s), judge(&head, &tag, modified_s));
+        assert_eq!(evaluate(&lines, &tag, modified_s), evaluate(&head, &tag, modified_s));
         assert_eq!(precondition(&lines), precondition(&head));
     }
     let to_change = Head { if_modified_since: None, ..head };
     if allows(&precondition(&head), &tag, modified_s) {
-        assert_eq!(judge(&to_change, &tag, modified_s), Verdict::Go, "{head:?}");
+        assert_eq!(evaluate(&to_change, &tag, modified_s), Verdict::Go, "{head:?}");
     }
     for (weakness, is_strong) in [("", true), ("W/", false)] {
         let with = |list: Option<&[u8]>| {
@@ -297,9 +297,9 @@ pub fn check(bytes: &[u8]) {
         };
         let (wanted, known) = (with(head.if_match), with(head.if_none_match));
         let wants = Head { if_match: Some(&wanted), if_none_match: None, ..to_change };
-        assert!(!is_strong || judge(&wants, &tag, modified_s) == Verdict::Go);
+        assert!(!is_strong || evaluate(&wants, &tag, modified_s) == Verdict::Go);
         let knows = Head { if_match: None, if_none_match: Some(&known), ..plain };
-        assert_eq!(judge(&knows, &tag, modified_s), Verdict::NotModified);
+        assert_eq!(evaluate(&knows, &tag, modified_s), Verdict::NotModified);
     }
     let value = next(32).unwrap_or_default();
     let date = parse_date(value);
@@ -364,8 +364,8 @@ mod tests {
         see(&parse(text.as_bytes(), &limits).unwrap().unwrap().0)
     }
 
-    fn judged(lines: &str) -> Verdict {
-        with_head(lines, |head| judge(head, &tag(), MODIFIED_S))
+    fn evaluated(lines: &str) -> Verdict {
+        with_head(lines, |head| evaluate(head, &tag(), MODIFIED_S))
     }
 
     fn demanded(lines: &str) -> Precondition {
@@ -400,7 +400,7 @@ mod tests {
             "\"*\",TAG",
         ] {
             assert_eq!(
-                judged(&format!("If-None-Match: {value}\r\n")),
+                evaluated(&format!("If-None-Match: {value}\r\n")),
                 Verdict::NotModified,
                 "{value}"
             );
@@ -421,17 +421,17 @@ mod tests {
             "W/ TAG",
             "'x', TAG",
         ] {
-            assert_eq!(judged(&format!("If-None-Match: {value}\r\n")), Verdict::Go, "{value}");
+            assert_eq!(evaluated(&format!("If-None-Match: {value}\r\n")), Verdict::Go, "{value}");
         }
     }
 
     #[test]
     fn if_match_compares_strongly() {
         for value in ["TAG", "*", "\"x\",TAG", "W/\"x\", TAG"] {
-            assert_eq!(judged(&format!("If-Match: {value}\r\n")), Verdict::Go, "{value}");
+            assert_eq!(evaluated(&format!("If-Match: {value}\r\n")), Verdict::Go, "{value}");
         }
         for value in ["W/TAG", "\"x\"", "", "x", "x, TAG", "\"x\", W/TAG", "*, \"x\""] {
-            assert_eq!(judged(&format!("If-Match: {value}\r\n")), Verdict::Failed, "{value}");
+            assert_eq!(evaluated(&format!("If-Match: {value}\r\n")), Verdict::Failed, "{value}");
         }
     }
 
@@ -439,11 +439,11 @@ mod tests {
     fn dates_count_in_all_three_forms_and_to_the_second() {
         for date in [MODIFIED, LATER, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
         {
-            assert_eq!(judged(&format!("If-Modified-Since: {date}\r\n")), Verdict::NotModified);
-            assert_eq!(judged(&format!("If-Unmodified-Since: {date}\r\n")), Verdict::Go);
+            assert_eq!(evaluated(&format!("If-Modified-Since: {date}\r\n")), Verdict::NotModified);
+            assert_eq!(evaluated(&format!("If-Unmodified-Since: {date}\r\n")), Verdict::Go);
         }
-        assert_eq!(judged(&format!("If-Modified-Since: {EARLIER}\r\n")), Verdict::Go);
-        assert_eq!(judged(&format!("If-Unmodified-Since: {EARLIER}\r\n")), Verdict::Failed);
+        assert_eq!(evaluated(&format!("If-Modified-Since: {EARLIER}\r\n")), Verdict::Go);
+        assert_eq!(evaluated(&format!("If-Unmodified-Since: {EARLIER}\r\n")), Verdict::Failed);
     }
 
     #[test]
@@ -462,8 +462,12 @@ mod tests {
             "Sun, 06 Nov 0000 08:49:37 GMT",
             "Fri, 31 Dec 9999 23:59:60 GMT",
         ] {
-            assert_eq!(judged(&format!("If-Modified-Since: {date}\r\n")), Verdict::Go, "{date}");
-            assert_eq!(judged(&format!("If-Unmodified-Since: {date}\r\n")), Verdict::Go, "{date}");
+            assert_eq!(evaluated(&format!("If-Modified-Since: {date}\r\n")), Verdict::Go, "{date}");
+            assert_eq!(
+                evaluated(&format!("If-Unmodified-Since: {date}\r\n")),
+                Verdict::Go,
+                "{date}"
+            );
             let put = demanded(&format!("If-Unmodified-Since: {date}\r\n"));
             assert_eq!(put, Precondition::None, "{date}");
         }
@@ -471,7 +475,7 @@ mod tests {
 
     #[test]
     fn tags_go_before_dates_and_what_is_wanted_before_what_is_known() {
-        let two = |a: &str, b: &str| judged(&format!("{a}\r\n{b}\r\n"));
+        let two = |a: &str, b: &str| evaluated(&format!("{a}\r\n{b}\r\n"));
         let modified = format!("If-Modified-Since: {MODIFIED}");
         let unmodified = format!("If-Unmodified-Since: {EARLIER}");
         assert_eq!(two("If-None-Match: \"x\"", &modified), Verdict::Go);
@@ -492,20 +496,23 @@ mod tests {
     #[test]
     fn a_list_in_several_lines_is_one_list() {
         let known = "If-None-Match: \"x\"\r\nX: y\r\nif-none-match: \"y\", TAG\r\n";
-        assert_eq!(judged(known), Verdict::NotModified);
-        assert_eq!(judged("If-None-Match: TAG\r\nIf-None-Match: \"x\"\r\n"), Verdict::NotModified);
-        assert_eq!(judged("If-Match: \"x\"\r\nIf-Match: TAG\r\n"), Verdict::Go);
-        assert_eq!(judged("If-Match: \"x\"\r\nIf-Match: \"y\"\r\n"), Verdict::Failed);
+        assert_eq!(evaluated(known), Verdict::NotModified);
+        assert_eq!(
+            evaluated("If-None-Match: TAG\r\nIf-None-Match: \"x\"\r\n"),
+            Verdict::NotModified
+        );
+        assert_eq!(evaluated("If-Match: \"x\"\r\nIf-Match: TAG\r\n"), Verdict::Go);
+        assert_eq!(evaluated("If-Match: \"x\"\r\nIf-Match: \"y\"\r\n"), Verdict::Failed);
         let lists = "If-Match: \"x\"\r\nIf-None-Match: TAG\r\nIf-Match: TAG\r\n";
-        assert_eq!(judged(lists), Verdict::NotModified);
+        assert_eq!(evaluated(lists), Verdict::NotModified);
         let both = "If-Match: \"a\"\r\nIf-Match: \"b\",\r\nIf-Match:\r\nIf-Match: ,\"c\"\r\n";
         assert_eq!(demanded(both), tags(&["a", "b", "c"]));
     }
 
     #[test]
     fn a_star_among_tags_is_no_list() {
-        assert_eq!(judged("If-None-Match: *\r\nIf-None-Match: \"x\"\r\n"), Verdict::Go);
-        assert_eq!(judged("If-Match: *\r\nIf-Match: \"x\"\r\n"), Verdict::Failed);
+        assert_eq!(evaluated("If-None-Match: *\r\nIf-None-Match: \"x\"\r\n"), Verdict::Go);
+        assert_eq!(evaluated("If-Match: *\r\nIf-Match: \"x\"\r\n"), Verdict::Failed);
         assert_eq!(demanded("If-Match: *\r\nIf-Match: \"x\"\r\n"), tags(&[]));
         assert_eq!(demanded("If-None-Match: \"x\"\r\nIf-None-Match: *\r\n"), Precondition::New);
         let lists = "If-Match: *\r\nIf-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n";
@@ -567,8 +574,8 @@ mod tests {
     #[test]
     fn a_list_is_read_up_to_its_limit() {
         let many = |tags: usize| format!("If-None-Match: {}TAG\r\n", "\"x\",".repeat(tags - 1));
-        assert_eq!(judged(&many(TAGS_MAX)), Verdict::NotModified);
-        assert_eq!(judged(&many(TAGS_MAX + 1)), Verdict::Go);
+        assert_eq!(evaluated(&many(TAGS_MAX)), Verdict::NotModified);
+        assert_eq!(evaluated(&many(TAGS_MAX + 1)), Verdict::Go);
         assert_eq!(demanded(&many(TAGS_MAX + 1)), Precondition::New, "what lies beyond is unknown");
     }
 

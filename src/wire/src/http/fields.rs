@@ -142,7 +142,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Combines request line and fields. `block` holds the fields.
-    pub(super) fn judge(
+    pub(super) fn combine(
         &self,
         start: StartLine<'a>,
         block: &'a [u8],

@@ -220,7 +220,7 @@ pub fn parse<'a>(
     limits: &HeadLimits,
 ) -> Result<Option<(Head<'a>, usize)>, Malformed> {
     read_head(bytes, limits, |fields, start, block| {
-        let head = fields.judge(start, block, limits.lenient)?;
+        let head = fields.combine(start, block, limits.lenient)?;
         Ok((head.framing, head))
     })
 }
@@ -236,11 +236,11 @@ pub fn framing_of_refused(bytes: &[u8], limits: &HeadLimits) -> Option<Framing> 
     read.ok()?.map(|(framing, _)| framing)
 }
 
-/// Reads a head, and has `judge` combine request line and fields.
+/// Reads a head, and has `combine` combine request line and fields.
 fn read_head<'a, T>(
     bytes: &'a [u8],
     limits: &HeadLimits,
-    judge: impl FnOnce(&Fields<'a>, StartLine<'a>, &'a [u8]) -> Result<(Framing, T), Malformed>,
+    combine: impl FnOnce(&Fields<'a>, StartLine<'a>, &'a [u8]) -> Result<(Framing, T), Malformed>,
 ) -> Result<Option<(T, usize)>, Malformed> {
     // No byte beyond the limit is examined, so that later bytes never change the result.
     let is_full = bytes.len() >= limits.bytes_max;
@@ -266,7 +266,7 @@ fn read_head<'a, T>(
     } else {
         fields.read::<LINES_MAX>(block)?;
     }
-    let (framing, parsed) = judge(&fields, start, block)?;
+    let (framing, parsed) = combine(&fields, start, block)?;
     if lines.saw_lone && framing.has_body() {
         return Err(bad("lines end with LF alone and a body follows"));
     }
@@ -407,19 +407,19 @@ pub fn check(bytes: &[u8]) {
         lone_lf: choice & 1 == 1,
         lenient: choice & 8 != 0,
     };
-    let mut judged = Ok(None);
+    let mut result = Ok(None);
     let step = bytes.len() / 256 + 1;
     for end in (0..=bytes.len()).step_by(step).chain([bytes.len()]) {
         let now = parse(&bytes[..end], &limits);
-        match judged {
-            Ok(None) => judged = now,
-            Ok(Some(_)) => assert_eq!(now, judged),
-            Err(_) => assert!(now.is_err(), "{judged:?} is taken back"),
+        match result {
+            Ok(None) => result = now,
+            Ok(Some(_)) => assert_eq!(now, result),
+            Err(_) => assert!(now.is_err(), "{result:?} is taken back"),
         }
     }
-    let Ok(Some((head, used))) = judged else { return };
-    assert_eq!(parse(&bytes[..used], &limits), judged);
-    assert_ne!(parse(&bytes[..used - 1], &limits), judged);
+    let Ok(Some((head, used))) = result else { return };
+    assert_eq!(parse(&bytes[..used], &limits), result);
+    assert_ne!(parse(&bytes[..used - 1], &limits), result);
     check_one_reading(&bytes[..used], &limits, &head);
     let roomy =
         HeadLimits { bytes_max: usize::MAX, lines_max: LINES_MAX, lone_lf: false, lenient: false };
@@ -579,9 +579,9 @@ mod tests {
         for text in
             ["\0", "G\x01", "GET\t/", "(", "\r", "\rG", " ", "\x7f", "{\"a\"", "<x>", "SSH:"]
         {
-            let judged = parsed(text.as_bytes(), &LIMITS);
+            let result = parsed(text.as_bytes(), &LIMITS);
             let waits = text == "\r";
-            assert_eq!(judged.is_err(), !waits, "{text:?}");
+            assert_eq!(result.is_err(), !waits, "{text:?}");
         }
         let long = "A".repeat(METHOD_BYTES_MAX + 1);
         assert!(matches!(refused(&long), Malformed::BadRequest(_)));

@@ -360,7 +360,7 @@ impl Caller {
         self.results.extend(self.phone.poll_result());
         for result in self.results.drain(..) {
             let expected = self.start.expected.get(result.step);
-            let wrong = judged(expected, &result, &self.kept);
+            let wrong = check_result(expected, &result, &self.kept);
             self.kept.clear();
             file(tally, &result, wrong, since);
             self.is_wrong |= wrong.is_some();
@@ -447,9 +447,13 @@ impl Line {
 }
 
 /// The fault of the bytes that were read, if they have one.
-fn judged(expected: Option<&Expected>, result: &FileResult, kept: &[u8]) -> Option<&'static str> {
+fn check_result(
+    expected: Option<&Expected>,
+    result: &FileResult,
+    kept: &[u8],
+) -> Option<&'static str> {
     match (expected, result.ending) {
-        (Some(Expected::Newest(version)), Ending::Done) => version.judge(kept).err(),
+        (Some(Expected::Newest(version)), Ending::Done) => version.check(kept).err(),
         (Some(Expected::Newest(_)), Ending::Refused(Code::UNAVAILABLE)) if !result.is_good => {
             Some("acknowledged, and missing")
         }

@@ -175,7 +175,7 @@ impl Caller {
                     reading.add(start.expected.get(step), &piece);
                 }
                 if let Some(result) = phone.poll_result() {
-                    results.push(reading.judged(start, result));
+                    results.push(reading.check_result(start, result));
                 }
                 bytes = bytes.get(used..).unwrap_or_default();
             }
@@ -200,7 +200,7 @@ impl Caller {
         context: &mut Context<'_>,
     ) {
         if let Some(result) = self.phone.poll_result() {
-            self.results.push(self.reading.judged(&self.start, result));
+            self.results.push(self.reading.check_result(&self.start, result));
         }
         let (since, now) = (context.since(), context.now);
         let run = &mut *context.run;
@@ -319,14 +319,18 @@ impl Reading {
     }
 
     /// A file ended, with the fault of its bytes if they have one.
-    fn judged(&mut self, start: &Start, result: FileResult) -> (FileResult, Option<&'static str>) {
+    fn check_result(
+        &mut self,
+        start: &Start,
+        result: FileResult,
+    ) -> (FileResult, Option<&'static str>) {
         let Reading { is_wrong, bytes, kept } = std::mem::take(self);
         let wrong = match (start.expected.get(result.step), result.ending) {
             (Some(Expected::Bytes(content)), Ending::Done) => {
                 (is_wrong || bytes != content.len() as u64).then_some("wrong bytes")
             }
             (Some(Expected::Bytes(_)), Ending::Left) => is_wrong.then_some("wrong bytes"),
-            (Some(Expected::Newest(version)), Ending::Done) => version.judge(&kept).err(),
+            (Some(Expected::Newest(version)), Ending::Done) => version.check(&kept).err(),
             (Some(Expected::Newest(_)), Ending::Refused(404)) => Some("acknowledged, and missing"),
             (_, _) => None,
         };

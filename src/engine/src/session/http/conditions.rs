@@ -29,7 +29,7 @@ pub(super) fn evaluate(
     }
     let tag = EntityTag::of(version);
     let modified_s = u64::try_from(version.modified_ns / 1_000_000_000).unwrap_or(0);
-    match condition::judge(head, &tag, modified_s) {
+    match condition::evaluate(head, &tag, modified_s) {
         Verdict::Go => {}
         Verdict::NotModified => return Err(Unserved::NotModified),
         Verdict::Failed => {

@@ -13,7 +13,7 @@ impl Engine {
     /// Returns `None` for no answer now: a phone asks again within seconds and is answered then.
     pub(super) fn throttle_guess(
         &self,
-        judged: Result<File, Refusal>,
+        decided: Result<File, Refusal>,
         name: &[u8],
         datagram: Datagram<'_>,
         turn: &mut TurnContext<'_>,
@@ -22,13 +22,13 @@ impl Engine {
         let lookup = Lookup { client: datagram.peer.ip(), proven: false, name };
         let limits = &turn.snapshot.policy.guesses;
         let guesses = &mut turn.admission.guesses;
-        let verdict = match &judged {
+        let verdict = match &decided {
             Ok(File::Read(_)) => guesses.note_hit(lookup, true, limits, turn.now),
             Err(Refusal::NoSuchFile) => guesses.note_miss(lookup, limits, turn.now),
-            Ok(File::Write(_)) | Err(_) => return Some(judged),
+            Ok(File::Write(_)) | Err(_) => return Some(decided),
         };
         match verdict {
-            Verdict::Free => Some(judged),
+            Verdict::Free => Some(decided),
             Verdict::Delayed => {
                 turn.counters.misses_delayed.up();
                 None

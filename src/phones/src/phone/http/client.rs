@@ -158,7 +158,7 @@ impl PlanStep {
     }
 
     /// Returns what a status means for this step.
-    pub(super) fn judge(&self, status: u16) -> Ending {
+    pub(super) fn ending_of(&self, status: u16) -> Ending {
         match (&self.action, status) {
             (Action::Revalidate, 304) => Ending::Unchanged,
             (Action::Fetch | Action::Revalidate, 200) => Ending::Done,

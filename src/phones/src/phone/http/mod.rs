@@ -429,7 +429,7 @@ impl Phone {
             self.was_challenged = true;
             return self.ask(now);
         }
-        let ending = self.current().map_or(Ending::Refused(status), |step| step.judge(status));
+        let ending = self.current().map_or(Ending::Refused(status), |step| step.ending_of(status));
         self.finish(ending, now);
     }
 

@@ -140,7 +140,7 @@ mod interop {
             for (name, _) in BAD {
                 let leaf = read(dir.path(), name);
                 assert_eq!(fault_of(&verifier, &leaf), None, "{name}");
-                assert!(verifier.judge(&leaf, &[], now()).is_err(), "{name}");
+                assert!(verifier.verify(&leaf, &[], now()).is_err(), "{name}");
             }
             assert!(verifier.is_trusted(&[read(dir.path(), "good")]));
             assert!(!verifier.is_trusted(&[]));

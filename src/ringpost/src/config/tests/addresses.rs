@@ -6,7 +6,7 @@ use super::*;
 fn an_address_that_no_socket_can_have_is_told_with_the_one_that_is_meant() {
     let first = |listen: &str| {
         let text = format!("[tftp]\nlisten = [\"{listen}\", \"127.0.0.1:70\"]");
-        judge(&text).err().and_then(|told| Some(told.0.first()?.to_string())).unwrap_or_default()
+        validate(&text).err().and_then(|told| Some(told.0.first()?.to_string())).unwrap_or_default()
     };
     let mapped = first("[::ffff:127.0.0.1]:69");
     assert!(
@@ -32,5 +32,5 @@ fn a_range_of_ports_has_one_for_each_worker() {
         &range("65535-65535"),
         &format!("3: `ports` has 1 of them, {needs}name one of 6 ports, or write fewer `workers`"),
     );
-    assert!(judge(&range("30000-30001")).is_ok());
+    assert!(validate(&range("30000-30001")).is_ok());
 }

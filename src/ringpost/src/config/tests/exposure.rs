@@ -13,12 +13,12 @@ const WEB: &str = "[[http]]\nlisten = [\"0.0.0.0:80\"]\n";
 #[test]
 fn a_vault_that_is_open_to_everybody_is_warned_of_with_the_mend() {
     for auth in ["", "auth = \"open\"\n"] {
-        let warnings = judge(&format!("{WEB}[vault]\n{auth}")).unwrap().warnings;
+        let warnings = validate(&format!("{WEB}[vault]\n{auth}")).unwrap().warnings;
         let [told] = &*warnings else { panic!("{warnings:?}") };
         assert!(told.contains("every user's data; write auth = \"pinned\""), "{told}");
     }
     let told = |text: &str| {
-        let warnings = judge(text).unwrap().warnings;
+        let warnings = validate(text).unwrap().warnings;
         warnings.iter().any(|told| told.contains("has auth = \"open\""))
     };
     assert!(!told(&format!("{WEB}[vault]\nauth = \"pinned\"\n")));
@@ -37,7 +37,7 @@ fn pages_of_administration_beyond_this_host_are_warned_of_with_the_mend() {
         ("127.1.2.3:6090", false),
         ("[::1]:6090", false),
     ] {
-        let settings = judge(&format!("[tftp]\n[admin]\nlisten = \"{listen}\"\n")).unwrap();
+        let settings = validate(&format!("[tftp]\n[admin]\nlisten = \"{listen}\"\n")).unwrap();
         let told = settings.warnings.join("\n");
         assert_eq!(told.contains(&format!("[admin] listens on {listen}")), is_warned, "{listen}");
         assert_eq!(
@@ -49,7 +49,8 @@ fn pages_of_administration_beyond_this_host_are_warned_of_with_the_mend() {
 
 #[test]
 fn limits_of_guesses_have_bounds_and_networks_must_be_some() {
-    let limits = judge("[tftp]\n[guesses]\nmisses_max = 7\ntrusted_networks = [\"10.9.0.0/16\"]");
+    let limits =
+        validate("[tftp]\n[guesses]\nmisses_max = 7\ntrusted_networks = [\"10.9.0.0/16\"]");
     let limits = limits.unwrap().policy.guesses.clone();
     assert_eq!((limits.misses_max, limits.trusted.len()), (7, 1));
     for (line, said) in [

@@ -8,17 +8,17 @@ use engine::protocol::Protocol;
 use engine::settings::ftp::{FtpLimits, FtpListener, FtpPolicy};
 
 fn warnings(text: &str) -> Vec<String> {
-    let settings = judge(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    let settings = validate(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     exposure::but_open_vault(settings.warnings)
 }
 
 fn ftp(text: &str) -> FtpPolicy {
-    judge(&format!("[ftp]\n{text}")).unwrap().policy.ftp.clone()
+    validate(&format!("[ftp]\n{text}")).unwrap().policy.ftp.clone()
 }
 
 #[test]
 fn a_section_without_a_key_is_the_classics() {
-    let settings = judge("[ftp]").unwrap();
+    let settings = validate("[ftp]").unwrap();
     let ftp = &settings.policy.ftp;
     let address = "0.0.0.0:21".parse().unwrap();
     assert_eq!(ftp.listeners, [FtpListener { address, implicit: false, tls: true }]);
@@ -35,7 +35,7 @@ fn a_section_without_a_key_is_the_classics() {
 
 #[test]
 fn every_key_reaches_the_policy() {
-    let settings = judge(
+    let settings = validate(
         "data_dir = \"/d\"\n[vault]\n[ftp]\nlisten = [\"[::]:21\"]\n\
          tls_listen = [\"0.0.0.0:990\"]\nroot = [\"fw\", \"common\"]\n\
          passive_ports = \"40000-40009\"\nactive = false\nactive_port = 20\n\
@@ -177,7 +177,7 @@ fn ports_of_data_connections_clash_with_nobodys() {
              127.0.0.1:990 has (line 4); {mend}"
         ),
     );
-    judge("[ftp]\nlisten = [\"0.0.0.0:20\"]\nactive = false\nactive_port = 20").unwrap();
+    validate("[ftp]\nlisten = [\"0.0.0.0:20\"]\nactive = false\nactive_port = 20").unwrap();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn administrators_need_tls_or_a_word_that_they_do_not() {
     assert!(told[0].contains(":2: `users` need TLS to log in, and `tls` is false;"), "{told:?}");
     let told = faults("[ftp]\ntls_listen = [\"0.0.0.0:990\"]\ntls = false");
     assert!(told[0].contains(":2: `tls_listen` has an address, and `tls` is false"), "{told:?}");
-    let settings = judge("[ftp]\nusers = \"boss.txt\"\ntls = false\ncleartext = true").unwrap();
+    let settings = validate("[ftp]\nusers = \"boss.txt\"\ntls = false\ncleartext = true").unwrap();
     assert!(settings.secured.is_empty() && !settings.policy.ftp.listeners[0].tls);
     let told = warnings("[ftp]\nusers = \"boss.txt\"\ncleartext = true");
     assert!(told[0].contains("(line 1) lets administrators log in without TLS"), "{told:?}");
@@ -225,7 +225,7 @@ fn who_reaches_a_phones_data_manages_nobodys_files() {
     let vault = "data_dir = \"/d\"\n[vault]\nauth = \"users\"\n[[http]]\nvault = false\n[ftp]\n";
     let told = faults(&format!("{vault}users = \"x/../users.txt\""));
     assert!(told[0].contains(":7: `users` is the file of [vault] too"), "{told:?}");
-    assert!(judge(&format!("{vault}users = \"boss.txt\"")).is_ok());
+    assert!(validate(&format!("{vault}users = \"boss.txt\"")).is_ok());
     let told = faults("data_dir = \"/d\"\n[ftp]\nusers = \"common/boss.txt\"");
     assert!(told[0].contains(":3: `users` means /d/common/boss.txt, and line 2 has /d/common"));
 }
@@ -259,7 +259,7 @@ fn a_vault_that_asks_for_secrets_is_warned_of_the_door_that_does_not() {
 
 #[test]
 fn what_belongs_to_the_server_is_not_in_the_tree() {
-    let settings = judge(
+    let settings = validate(
         "data_dir = \"/d\"\n[tftp]\nroot = [\"tftp\", \"logs/common\"]\n[vault]\n[ftp]\n\
          root = [\"fw\"]\nusers = \"boss.txt\"\n[log]\nfile = \"logs/ringpost.log\"",
     )
@@ -280,8 +280,8 @@ fn what_belongs_to_the_server_is_not_in_the_tree() {
 #[test]
 fn a_socket_stays_what_it_was_bound_as_until_the_restart() {
     let kept = |old: &str, new: &str| {
-        let mut settings = judge(&format!("data_dir = \"/d\"\n[tftp]\n{new}")).unwrap();
-        settings.keep_listeners(&judge(&format!("data_dir = \"/d\"\n[tftp]\n{old}")).unwrap());
+        let mut settings = validate(&format!("data_dir = \"/d\"\n[tftp]\n{new}")).unwrap();
+        settings.keep_listeners(&validate(&format!("data_dir = \"/d\"\n[tftp]\n{old}")).unwrap());
         settings
     };
     let flags = |old: &str, new: &str| -> Vec<_> {
@@ -306,12 +306,12 @@ fn both_doors_lead_to_one_vault_whose_quarantine_has_the_writers_number() {
     let text = "[[http]]\n[ftp]\n[vault]\nunknown = \"quarantine\"";
     let directories = store::vault::Directories::default();
     directories.number(Path::new("/elsewhere"));
-    let mut settings = judge(text).unwrap();
+    let mut settings = validate(text).unwrap();
     settings.number_uploads(&directories);
     let policy = &settings.policy;
     assert_eq!(policy.ftp.vault, policy.http.vault);
     assert!(policy.ftp.vault.is_some());
-    let mut closed = judge(&text.replace("[ftp]", "[ftp]\nvault = false")).unwrap();
+    let mut closed = validate(&text.replace("[ftp]", "[ftp]\nvault = false")).unwrap();
     closed.number_uploads(&directories);
     assert!(closed.policy.ftp.vault.is_none() && closed.policy.http.vault.is_some());
 }

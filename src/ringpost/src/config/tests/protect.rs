@@ -15,12 +15,12 @@ fn text(rows: &str) -> String {
 }
 
 fn rows(more: &str) -> Vec<Protection> {
-    judge(&text(more)).unwrap().policy.protections.0.clone()
+    validate(&text(more)).unwrap().policy.protections.0.clone()
 }
 
 /// Returns the warnings of a configuration.
 fn warned(text: &str) -> String {
-    judge(text).unwrap().warnings.join("\n")
+    validate(text).unwrap().warnings.join("\n")
 }
 
 #[test]

@@ -9,13 +9,13 @@ use engine::settings::http::StreamLimits;
 use engine::vault::request::{Auth, Unknown};
 
 fn warnings(text: &str) -> Vec<String> {
-    let settings = judge(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    let settings = validate(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     exposure::but_open_vault(settings.warnings)
 }
 
 #[test]
 fn each_address_becomes_a_listener_with_the_stack_of_its_row() {
-    let settings = judge(
+    let settings = validate(
         "data_dir = \"/d\"\n[tftp]\nroot = [\"common\"]\n\
          [[http]]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]\nroot = [\"fw\", \"common\"]\n\
          [[http]]\nlisten = [\"0.0.0.0:6970\"]\nroot = [\"./common\"]\nvault = false\n\
@@ -43,10 +43,10 @@ fn each_address_becomes_a_listener_with_the_stack_of_its_row() {
 
 #[test]
 fn http_alone_is_enough_to_serve() {
-    let settings = judge("[[http]]\n").unwrap();
+    let settings = validate("[[http]]\n").unwrap();
     let ports = settings.policy.http.listeners.iter().map(|listener| listener.address.port());
     assert_eq!(ports.collect::<Vec<_>>(), [80, 81, 6970]);
-    let settings = judge("[[https]]\n").unwrap();
+    let settings = validate("[[https]]\n").unwrap();
     let ports = settings.secured[0].listen.iter().map(SocketAddr::port);
     assert_eq!(ports.collect::<Vec<_>>(), [411, 443]);
 }
@@ -78,7 +78,7 @@ fn two_rows_with_the_same_port_clash() {
 
 #[test]
 fn every_limit_of_connections_has_a_key() {
-    let settings = judge(
+    let settings = validate(
         "[[http]]\n[http_limits]\nmax = 1\nper_address = 0\nhead_max = \"2KiB\"\n\
          head_lines_max = 8\nhead_timeout = \"1s\"\nstall_timeout = \"2s\"\nrate_min = \"1kB/s\"\n\
          idle_timeout = \"3s\"\nrequests_max = 4\nranges_max = 5\nbody_memory = \"6MiB\"\n\
@@ -113,7 +113,7 @@ fn every_limit_of_connections_has_a_key() {
 #[test]
 fn caches_are_told_to_ask_again_unless_they_are_to_be_told_something_else_or_nothing() {
     let line = |text: &str| {
-        let settings = judge(&format!("[[http]]\n[http_limits]\n{text}")).unwrap();
+        let settings = validate(&format!("[[http]]\n[http_limits]\n{text}")).unwrap();
         String::from_utf8(settings.policy.http.cache_control.to_vec()).unwrap()
     };
     assert_eq!(line(""), "Cache-Control: no-cache\r\n");
@@ -152,7 +152,7 @@ fn limits_of_connections_have_limits() {
 
 #[test]
 fn a_row_that_is_secured_keeps_what_it_says() {
-    let settings = judge(
+    let settings = validate(
         "data_dir = \"/d\"\n\n[[https]]\nlisten = [\"[::]:443\"]\ncertificate = \"/etc/c.pem\"\n\
          key = \"k/c.key\"\nclient_auth = \"required\"\nclient_ca = \"ca.pem\"\n\
          client_crl = \"crl.pem\"",
@@ -207,7 +207,7 @@ fn a_listener_that_anyone_can_read_along_is_told_in_plain_words() {
 #[test]
 fn a_listener_that_is_not_encrypted_offers_no_vault_unless_it_says_so() {
     let vaults = |row: &str| {
-        let settings = judge(&format!("[vault]\n[[https]]\n{row}")).unwrap();
+        let settings = validate(&format!("[vault]\n[[https]]\n{row}")).unwrap();
         settings.policy.http.listeners[0].vault
     };
     assert!(vaults("") && !vaults("vault = false"));
@@ -226,7 +226,7 @@ fn old_phones_need_a_program_that_was_built_for_them() {
 #[cfg(feature = "legacy-tls")]
 #[test]
 fn a_listener_for_old_phones_warns_and_offers_no_vault() {
-    let settings = judge("[vault]\n[[http]]\n[[https]]\nlegacy = true").unwrap();
+    let settings = validate("[vault]\n[[http]]\n[[https]]\nlegacy = true").unwrap();
     assert!(settings.warnings[0].contains("(line 3) is for old phones: it speaks TLS 1.0"));
     assert!(!settings.policy.http.listeners[3].vault);
 }
@@ -236,7 +236,7 @@ fn a_listener_for_old_phones_warns_and_offers_no_vault() {
 fn a_key_that_old_phones_share_with_others_is_warned_of() {
     let warned = |old: &str| {
         let text = format!("[[https]]\nlegacy = true\nlisten = [\"0.0.0.0:412\"]\n{old}[[https]]");
-        judge(&text).unwrap().warnings.iter().any(|told| told.contains("has the key of line"))
+        validate(&text).unwrap().warnings.iter().any(|told| told.contains("has the key of line"))
     };
     assert!(warned(""));
     assert!(warned("certificate = \"old.pem\"\nkey = \"x/../certs/./server.key\"\n"));
@@ -251,7 +251,7 @@ fn a_listener_is_for_old_phones_or_authenticates_only() {
 
 #[test]
 fn the_name_of_the_ca_is_folded_and_may_be_none() {
-    let name = |text: &str| judge(&format!("[[http]]\n[ca]\n{text}")).unwrap().ca.serve_as;
+    let name = |text: &str| validate(&format!("[[http]]\n[ca]\n{text}")).unwrap().ca.serve_as;
     assert_eq!(name("serve_as = \"/Certs/Phone-CA.txt\""), Some(b"certs/phone-ca.txt"[..].into()));
     assert_eq!(name("serve_as = false"), None);
     for bad in ["\"../x\"", "true", "\"\"", "1"] {
@@ -262,7 +262,7 @@ fn the_name_of_the_ca_is_folded_and_may_be_none() {
 
 #[test]
 fn the_vault_keeps_what_it_says() {
-    let settings = judge(
+    let settings = validate(
         "data_dir = \"/d\"\n[[https]]\n[[upload]]\nname = \"*.log\"\ndir = \"up\"\n\
          [vault]\ndir = \"v\"\nprefixes = [\"/\", \"/BackUp/\", \"backup\", \"a\\\\b/\"]\n\
          auth = \"users\"\nusers = \"/etc/who\"\nversions = 3\nkeep = \"7d\"\nmax = \"64KiB\"\n\
@@ -286,7 +286,7 @@ fn the_quarantine_takes_the_number_that_the_writer_has_for_it() {
     let text = "[[http]]\n[vault]\nunknown = \"quarantine\"";
     let directories = store::vault::Directories::default();
     directories.number(Path::new("/elsewhere"));
-    let mut settings = judge(text).unwrap();
+    let mut settings = validate(text).unwrap();
     settings.number_uploads(&directories);
     let vault = settings.policy.http.vault.as_deref().unwrap();
     assert_eq!(vault.unknown, Unknown::Quarantine { directory: 1, bytes_max: 1 << 20 });

@@ -204,11 +204,11 @@ struct RevocationLists(Vec<X509Crl>);
 
 impl RevocationLists {
     /// Returns whether a certificate may pass: its issuer has a list without it.
-    fn lets_pass(&self, judged: &X509StoreContextRef) -> bool {
-        if judged.error_depth() != 0 {
+    fn lets_pass(&self, context: &X509StoreContextRef) -> bool {
+        if context.error_depth() != 0 {
             return true;
         }
-        let Some(shown) = judged.current_cert() else { return false };
+        let Some(shown) = context.current_cert() else { return false };
         let is_issuers = |list: &&X509Crl| {
             list.issuer_name().try_cmp(shown.issuer_name()).is_ok_and(std::cmp::Ordering::is_eq)
         };
@@ -254,10 +254,10 @@ impl LegacySession {
         tls.set_ssl_context(&terms.current)?;
         match terms.revoked.clone() {
             None => tls.set_verify(terms.verify),
-            Some(revoked) => tls.set_verify_callback(terms.verify, move |is_trusted, judged| {
-                let passes = is_trusted && revoked.lets_pass(judged);
+            Some(revoked) => tls.set_verify_callback(terms.verify, move |is_trusted, context| {
+                let passes = is_trusted && revoked.lets_pass(context);
                 if is_trusted && !passes {
-                    judged.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+                    context.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
                 }
                 passes
             }),

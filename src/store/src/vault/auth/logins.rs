@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::users::User;
-use super::{Authenticator, Comparison, Judgement, secret_of, today};
+use super::{Authenticator, Authorization, Comparison, secret_of, today};
 use engine::address::AddressKey;
 use engine::vault::request::{Login, LoginSecret, VaultError};
 use wire::http::authorization::DigestCredentials;
@@ -15,7 +15,7 @@ use wire::time::Instant;
 impl Authenticator {
     /// Decides about a login as far as that needs no argon2: which of its files has the user, or
     /// why access is denied. Returns `None` if [`Authenticator::prove_login`] must decide.
-    pub(crate) fn judge_login(
+    pub(crate) fn authorize_login(
         &self,
         login: &Login,
         now: Instant,
@@ -23,7 +23,7 @@ impl Authenticator {
         let password = match &login.secret {
             LoginSecret::Password(password) => password,
             LoginSecret::Digest(shown, method) => {
-                return Some(self.judge_digest(login, shown, method, now));
+                return Some(self.verify_digest(login, shown, method, now));
             }
         };
         let trial = match self.trial_of(login, password, now) {
@@ -31,9 +31,9 @@ impl Authenticator {
             Err(denied) => return Some(Err(denied)),
         };
         match self.remember(&trial, now) {
-            Judgement::Permitted => self.place_of(&trial).map(Ok),
-            Judgement::Denied(denied) => Some(Err(denied)),
-            Judgement::NeedsHash => None,
+            Authorization::Permitted => self.place_of(&trial).map(Ok),
+            Authorization::Denied(denied) => Some(Err(denied)),
+            Authorization::NeedsHash => None,
         }
     }
 
@@ -43,8 +43,8 @@ impl Authenticator {
     /// # Errors
     /// [`VaultError::Unauthorized`] and the other refusals of secrets.
     pub(crate) fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, VaultError> {
-        if let Some(judged) = self.judge_login(login, now) {
-            return judged;
+        if let Some(result) = self.authorize_login(login, now) {
+            return result;
         }
         let LoginSecret::Password(password) = &login.secret else {
             return Err(VaultError::Unauthorized);
@@ -73,7 +73,7 @@ impl Authenticator {
     }
 
     /// Returns whether a response is that of a user of one of the files.
-    fn judge_digest(
+    fn verify_digest(
         &self,
         login: &Login,
         shown: &DigestCredentials,

@@ -2,7 +2,7 @@
 //!
 //! Secrets are kept as argon2 hashes, and checking one takes tens of milliseconds on purpose. So
 //! right and wrong secrets are remembered as digests under a key that lives as long as the process.
-//! [`Authenticator::judge`] answers what needs no argon2, [`Authenticator::prove`] the rest, in
+//! [`Authenticator::authorize`] answers what needs no argon2, [`Authenticator::prove`] the rest, in
 //! threads of its own. An unknown user costs as much as a wrong password.
 //!
 //! # When a secret is pinned
@@ -49,7 +49,7 @@ type Digest = [u8; 32];
 
 /// What can be decided without argon2.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Judgement {
+pub(crate) enum Authorization {
     /// The request is permitted.
     Permitted,
     /// It is denied.
@@ -178,7 +178,7 @@ impl Authenticator {
     }
 
     /// Decides without argon2.
-    pub(crate) fn judge(&self, request: &VaultRequest, now: Instant) -> Judgement {
+    pub(crate) fn authorize(&self, request: &VaultRequest, now: Instant) -> Authorization {
         let permitted = match &request.policy.auth {
             // The phone itself has identified its user, which is stronger than a password.
             _ if request.credentials.identity => true,
@@ -187,15 +187,19 @@ impl Authenticator {
             Auth::Users(_) | Auth::Pinned => {
                 return match self.question(request, now) {
                     Ok(Question::Compare(trial)) => self.remember(&trial, now),
-                    Ok(Question::First(_)) => Judgement::NeedsHash,
-                    Err(denied) => Judgement::Denied(denied),
+                    Ok(Question::First(_)) => Authorization::NeedsHash,
+                    Err(denied) => Authorization::Denied(denied),
                 };
             }
         };
-        if permitted { Judgement::Permitted } else { Judgement::Denied(VaultError::Unauthorized) }
+        if permitted {
+            Authorization::Permitted
+        } else {
+            Authorization::Denied(VaultError::Unauthorized)
+        }
     }
 
-    /// Decides about a request that was [`Judgement::NeedsHash`]. Runs argon2.
+    /// Decides about a request that was [`Authorization::NeedsHash`]. Runs argon2.
     ///
     /// # Errors
     /// [`VaultError::Unauthorized`] and the other refusals of secrets.
@@ -204,10 +208,10 @@ impl Authenticator {
         request: &VaultRequest,
         now: Instant,
     ) -> Result<Verified, VaultError> {
-        match self.judge(request, now) {
-            Judgement::Permitted => return Ok(Verified::Known),
-            Judgement::Denied(denied) => return Err(denied),
-            Judgement::NeedsHash => {}
+        match self.authorize(request, now) {
+            Authorization::Permitted => return Ok(Verified::Known),
+            Authorization::Denied(denied) => return Err(denied),
+            Authorization::NeedsHash => {}
         }
         match self.question(request, now)? {
             Question::Compare(trial) => match self.compare(&trial) {
@@ -312,20 +316,20 @@ impl Authenticator {
     }
 
     /// Decides from remembered digests.
-    fn remember(&self, trial: &Comparison, now: Instant) -> Judgement {
+    fn remember(&self, trial: &Comparison, now: Instant) -> Authorization {
         let mut state = self.lock();
         state.right.forget_old(now);
         state.wrong.forget_old(now);
         if trial.hashes.iter().any(|(_, digest)| state.right.contains(digest)) {
-            return Judgement::Permitted;
+            return Authorization::Permitted;
         }
         if !trial.hashes.iter().all(|(_, digest)| state.wrong.contains(digest)) {
-            return Judgement::NeedsHash;
+            return Authorization::NeedsHash;
         }
         // A phone that keeps sending the same old secret guesses nothing, so neither it nor its
         // neighbours are slowed down.
         self.refused.fetch_add(1, Relaxed);
-        Judgement::Denied(VaultError::Unauthorized)
+        Authorization::Denied(VaultError::Unauthorized)
     }
 
     /// Returns the hash pinned to an extension, or `None` if no secret is pinned yet.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use argon2::{Argon2, Params};
 
-use super::super::auth::{Authenticator, Judgement, Verified};
+use super::super::auth::{Authenticator, Authorization, Verified};
 use super::super::ha1::Ha1;
 use super::super::store::{Job, Outcome};
 use super::super::threads::{Queues, Vault};
@@ -81,10 +81,10 @@ impl GuardedVault {
     }
 
     fn pass(&self, request: &VaultRequest) -> Result<Verified, VaultError> {
-        match self.authenticator.judge(request, self.now) {
-            Judgement::Permitted => Ok(Verified::Known),
-            Judgement::Denied(denied) => Err(denied),
-            Judgement::NeedsHash => self.authenticator.prove(request, self.now),
+        match self.authenticator.authorize(request, self.now) {
+            Authorization::Permitted => Ok(Verified::Known),
+            Authorization::Denied(denied) => Err(denied),
+            Authorization::NeedsHash => self.authenticator.prove(request, self.now),
         }
     }
 

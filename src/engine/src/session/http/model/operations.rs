@@ -111,7 +111,7 @@ pub fn check_operations(operations: &[u8]) {
     }
     world.run_out();
     for (_, wire) in &world.past {
-        judge(&world, wire);
+        check_replies(&world, wire);
     }
 }
 
@@ -317,7 +317,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
 
 /// Checks everything that a phone has received: it is well-formed, in the order of the requests,
 /// and each file or part is of one version of the requested file.
-fn judge(world: &World, wire: &Wire) {
+fn check_replies(world: &World, wire: &Wire) {
     let is_head = |number: usize, status: u16| {
         let request = wire.requests.get(number);
         // These are responses to requests that could not be parsed.

@@ -53,7 +53,7 @@ fn a_login_says_in_which_file_the_user_is() {
         let login = login(&guarded, files, name, password);
         let first = guarded.authenticator.prove_login(&login, guarded.now);
         assert_eq!(
-            guarded.authenticator.judge_login(&login, guarded.now),
+            guarded.authenticator.authorize_login(&login, guarded.now),
             Some(first),
             "it is remembered"
         );
@@ -71,35 +71,35 @@ fn a_login_says_in_which_file_the_user_is() {
 fn a_password_that_was_taken_out_of_its_file_opens_nothing_though_it_is_remembered() {
     let guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "old", true), ("ann", "new", true)]);
-    let judge = |secret: LoginSecret| {
+    let authorize = |secret: LoginSecret| {
         let login = Login { secret, ..login(&guarded, &[&phones], "ann", "") };
         guarded.authenticator.prove_login(&login, guarded.now)
     };
     let password = |text: &str| LoginSecret::Password(text.into());
     for text in ["old", "new"] {
-        assert_eq!(judge(password(text)), Ok(0), "both hold in the days of a change");
-        assert_eq!(judge(respond("ann", text, "MD5")), Ok(0));
+        assert_eq!(authorize(password(text)), Ok(0), "both hold in the days of a change");
+        assert_eq!(authorize(respond("ann", text, "MD5")), Ok(0));
     }
     let checked = guarded.checked();
-    assert_eq!((judge(password("old")), guarded.checked()), (Ok(0), checked));
+    assert_eq!((authorize(password("old")), guarded.checked()), (Ok(0), checked));
     write_phones(&guarded, &[("ann", "new", true)]);
-    assert_eq!(judge(password("old")), Err(VaultError::Unauthorized));
-    assert_eq!(judge(respond("ann", "old", "SHA-256")), Err(VaultError::Unauthorized));
-    assert_eq!(judge(respond("ann", "new", "SHA-256")), Ok(0));
+    assert_eq!(authorize(password("old")), Err(VaultError::Unauthorized));
+    assert_eq!(authorize(respond("ann", "old", "SHA-256")), Err(VaultError::Unauthorized));
+    assert_eq!(authorize(respond("ann", "new", "SHA-256")), Ok(0));
 }
 
 #[test]
 fn a_response_is_checked_without_argon2_by_either_hash_and_for_its_own_user() {
     let guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "secret", true), ("bob", "secret", false)]);
-    let judge = |name: &str, secret: LoginSecret| {
+    let authorize = |name: &str, secret: LoginSecret| {
         let login = Login { secret, ..login(&guarded, &[&phones], name, "") };
-        guarded.authenticator.judge_login(&login, guarded.now).expect("no argon2")
+        guarded.authenticator.authorize_login(&login, guarded.now).expect("no argon2")
     };
     for algorithm in ["MD5", "SHA-256"] {
-        assert_eq!(judge("ann", respond("ann", "secret", algorithm)), Ok(0));
+        assert_eq!(authorize("ann", respond("ann", "secret", algorithm)), Ok(0));
         assert_eq!(
-            judge("bob", respond("bob", "secret", algorithm)),
+            authorize("bob", respond("bob", "secret", algorithm)),
             Err(VaultError::Unauthorized)
         );
     }
@@ -110,46 +110,46 @@ fn a_response_is_checked_without_argon2_by_either_hash_and_for_its_own_user() {
 fn wrong_responses_make_their_user_wait_and_not_all_behind_the_address() {
     let mut guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "secret", true), ("bob", "secret", true)]);
-    let judge = |guarded: &GuardedVault, name: &str, password: &str| {
+    let authorize = |guarded: &GuardedVault, name: &str, password: &str| {
         let secret = respond(name, password, "MD5");
         let login = Login { secret, ..login(guarded, &[&phones], name, "") };
-        guarded.authenticator.judge_login(&login, guarded.now).expect("no argon2")
+        guarded.authenticator.authorize_login(&login, guarded.now).expect("no argon2")
     };
     for _ in 0..6 {
-        assert_eq!(judge(&guarded, "ann", "wrong"), Err(VaultError::Unauthorized));
+        assert_eq!(authorize(&guarded, "ann", "wrong"), Err(VaultError::Unauthorized));
     }
     let wait = VaultError::SlowedDown(Duration::from_secs(1));
-    assert_eq!(judge(&guarded, "ann", "secret"), Err(wait));
-    assert_eq!(judge(&guarded, "bob", "secret"), Ok(0), "a neighbour behind the same NAT");
+    assert_eq!(authorize(&guarded, "ann", "secret"), Err(wait));
+    assert_eq!(authorize(&guarded, "bob", "secret"), Ok(0), "a neighbour behind the same NAT");
     guarded.now = guarded.now + Duration::from_secs(1);
-    assert_eq!(judge(&guarded, "ann", "secret"), Ok(0));
+    assert_eq!(authorize(&guarded, "ann", "secret"), Ok(0));
     // Phones that know the password do not pay for one that does not.
     for _ in 0..10 {
-        assert_eq!(judge(&guarded, "bob", "wrong"), Err(VaultError::Unauthorized));
-        assert_eq!(judge(&guarded, "bob", "secret"), Ok(0));
+        assert_eq!(authorize(&guarded, "bob", "wrong"), Err(VaultError::Unauthorized));
+        assert_eq!(authorize(&guarded, "bob", "secret"), Ok(0));
     }
     // A client that tries one name after another is slowed down as for any wrong secret.
     for name in ["c", "d", "e", "f"] {
-        assert_eq!(judge(&guarded, name, "x"), Err(VaultError::Unauthorized));
+        assert_eq!(authorize(&guarded, name, "x"), Err(VaultError::Unauthorized));
     }
-    assert!(matches!(judge(&guarded, "bob", "secret"), Err(VaultError::SlowedDown(_))));
+    assert!(matches!(authorize(&guarded, "bob", "secret"), Err(VaultError::SlowedDown(_))));
 }
 
 #[test]
 fn what_is_remembered_of_passwords_is_looked_at_again_after_two_weeks_at_most() {
     let mut guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "secret", false)]);
-    let judge = |guarded: &GuardedVault| {
+    let authorize = |guarded: &GuardedVault| {
         let login = login(guarded, &[&phones], "ann", "secret");
-        guarded.authenticator.judge_login(&login, guarded.now)
+        guarded.authenticator.authorize_login(&login, guarded.now)
     };
     let first = login(&guarded, &[&phones], "ann", "secret");
     assert_eq!(guarded.authenticator.prove_login(&first, guarded.now), Ok(0));
     let day = Duration::from_secs(86_400);
     guarded.now = guarded.now + day * 6;
-    assert_eq!(judge(&guarded), Some(Ok(0)));
+    assert_eq!(authorize(&guarded), Some(Ok(0)));
     guarded.now = guarded.now + day * 8;
-    assert_eq!(judge(&guarded), None);
+    assert_eq!(authorize(&guarded), None);
 }
 
 #[test]

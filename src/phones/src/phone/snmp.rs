@@ -85,7 +85,7 @@ impl Agent {
             return None;
         }
         let held: Vec<Varbind<'_>> =
-            get.varbinds.iter().map(|requested| self.look(requested.oid)).collect();
+            get.varbinds.iter().map(|requested| self.varbind(requested.oid)).collect();
         let missing = held.iter().position(|varbind| !varbind.is_there());
         let answer = match (get.version, missing) {
             (Version::V1, Some(place)) => refuse(&get, Status::NO_SUCH_NAME, place as u32 + 1),
@@ -99,7 +99,7 @@ impl Agent {
         }
     }
 
-    fn look<'a>(&'a self, oid: Oid<'a>) -> Varbind<'a> {
+    fn varbind<'a>(&'a self, oid: Oid<'a>) -> Varbind<'a> {
         let held = self.objects.iter().find(|(own, _)| own == oid.as_bytes());
         let value = held.and_then(|(_, held)| match held {
             Held::Octets(bytes) => Some(Value::Octets(bytes)),

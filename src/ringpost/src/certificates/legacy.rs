@@ -118,7 +118,7 @@ mod tests {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
         drop(started(&settings));
-        assert!(certificates.look(NOW + 1).changed);
+        assert!(certificates.refresh(NOW + 1).changed);
         assert_eq!(meet(&certificates, rsa), Ok("TLS_RSA_WITH_AES_128_CBC_SHA"));
         assert_eq!(meet(&certificates, ecdsa), Ok("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"));
     }

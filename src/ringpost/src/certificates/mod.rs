@@ -207,10 +207,10 @@ impl Certificates {
     }
 
     /// Checks whether files have changed, and renews the server's own; call it once a second.
-    pub(crate) fn look(&mut self, now_unix_s: i64) -> CertificateChanges {
+    pub(crate) fn refresh(&mut self, now_unix_s: i64) -> CertificateChanges {
         let mut changed = false;
         for row in &mut self.rows {
-            changed |= row.look(now_unix_s);
+            changed |= row.refresh(now_unix_s);
         }
         if now_unix_s >= self.addresses_due_unix_s && !self.rows.is_empty() {
             self.addresses_due_unix_s = now_unix_s + ADDRESSES_EVERY_S;
@@ -253,7 +253,7 @@ impl Certificates {
         let mut missing = false;
         for place in 0..self.rows.len() {
             // Another row may have renewed the same files just now.
-            self.rows[place].look(now_unix_s);
+            self.rows[place].refresh(now_unix_s);
             let row = &self.rows[place];
             if !row.is_own(&self.ca) {
                 continue;

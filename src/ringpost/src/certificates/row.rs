@@ -130,7 +130,7 @@ impl CertificateRow {
     }
 
     /// Applies changed files; returns whether the report has changed.
-    pub(super) fn look(&mut self, now_unix_s: i64) -> bool {
+    pub(super) fn refresh(&mut self, now_unix_s: i64) -> bool {
         if self.stamps() == self.seen && self.unsettled_since_unix_s.is_none() {
             return false;
         }

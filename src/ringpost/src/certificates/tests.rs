@@ -239,7 +239,7 @@ fn what_an_administrator_put_there_is_used_for_all_and_never_overwritten() {
     assert_eq!(report[0].pairs[0].names, ["phones.example"]);
     let config = client(elsewhere.ca.der(), true);
     meet(&terms(&certificates), &config, "phones.example").unwrap();
-    certificates.look(NOW + 5_000 * 365 * DAY_S);
+    certificates.refresh(NOW + 5_000 * 365 * DAY_S);
     assert_eq!(fs::read_to_string(dir.path().join("server.pem")).unwrap(), elsewhere.pem);
     assert_eq!(fs::read_to_string(dir.path().join("server.key")).unwrap(), elsewhere.key_pem);
 }
@@ -265,12 +265,12 @@ fn a_changed_pair_is_taken_up_and_sessions_go_on() {
     let config = client(&ca, true);
     assert!(!meet(&terms(&certificates), &config, "127.0.0.1").unwrap().1);
     let before = terms(&certificates);
-    assert!(certificates.look(NOW).changed, "days may have passed");
-    assert_eq!(certificates.look(NOW + 1), CertificateChanges::default());
+    assert!(certificates.refresh(NOW).changed, "days may have passed");
+    assert_eq!(certificates.refresh(NOW + 1), CertificateChanges::default());
     let authority = Authority::read(dir.path()).unwrap().unwrap();
     let row = certificates.rows[0].settings.clone();
     issue_pairs(&authority, &row, &certificates.names(), NOW).unwrap();
-    assert!(certificates.look(NOW + 2).changed);
+    assert!(certificates.refresh(NOW + 2).changed);
     assert!(!Arc::ptr_eq(&before, &terms(&certificates)));
     assert!(meet(&terms(&certificates), &config, "127.0.0.1").unwrap().1, "resumed");
     // A running connection keeps its terms.
@@ -343,12 +343,12 @@ fn the_own_pair_is_renewed_in_the_last_third_of_its_life() {
     settings.secured.push(other);
     let mut certificates = started(&settings);
     let before = certificates.report(NOW);
-    certificates.look(NOW);
+    certificates.refresh(NOW);
     let end = before[0].pairs[0].not_after_unix_s;
     let third = (end - before[0].pairs[0].not_before_unix_s) / 3;
-    certificates.look(end - third - 60);
+    certificates.refresh(end - third - 60);
     assert_eq!(certificates.report(NOW), before);
-    assert!(certificates.look(end - third + 60).changed);
+    assert!(certificates.refresh(end - third + 60).changed);
     let after = certificates.report(NOW);
     assert_ne!(after[0].pairs, before[0].pairs);
     assert_eq!(after[0].pairs, after[1].pairs);
@@ -362,14 +362,14 @@ fn a_new_address_renews_once_it_has_stayed() {
     let settings = settings(dir.path());
     let mut certificates = started(&settings);
     let before = certificates.report(NOW);
-    certificates.look(NOW);
+    certificates.refresh(NOW);
     // As if the host had gained it: the listener names a floating one.
     certificates.rows[0].settings.listen.push("192.0.2.9:411".parse().unwrap());
-    certificates.look(NOW + 60);
+    certificates.refresh(NOW + 60);
     assert_eq!(certificates.report(NOW)[0].pairs, before[0].pairs);
-    certificates.look(NOW + 61);
+    certificates.refresh(NOW + 61);
     assert_eq!(certificates.report(NOW)[0].pairs, before[0].pairs);
-    certificates.look(NOW + 121);
+    certificates.refresh(NOW + 121);
     let after = certificates.report(NOW);
     assert!(after[0].pairs.iter().all(|pair| pair.names.contains(&"192.0.2.9".to_owned())));
 }
@@ -382,12 +382,12 @@ fn a_renewal_that_cannot_be_written_is_told_and_tried_again() {
     let key = fs::read(dir.path().join("ca.key")).unwrap();
     fs::remove_file(dir.path().join("ca.key")).unwrap();
     let late = NOW + 800 * DAY_S;
-    certificates.look(late);
+    certificates.refresh(late);
     let fault = certificates.report(late)[0].fault.clone().unwrap();
     assert!(fault.contains("could not be renewed") && fault.contains("ca.key"), "{fault}");
     assert!(certificates.report(late)[0].days_left < WARN_DAYS);
     fs::write(dir.path().join("ca.key"), key).unwrap();
-    certificates.look(late + 60);
+    certificates.refresh(late + 60);
     assert_eq!(certificates.report(late)[0].fault, None);
 }
 
@@ -411,10 +411,10 @@ fn phones_fetch_the_ca_and_never_a_key() {
     let key = fs::read_to_string(dir.path().join("ca.key")).unwrap();
     let served = certificates.ca_file().unwrap();
     assert_eq!((&*served.path, &*served.pem), (&b"ca.pem"[..], pem.replace('\r', "").as_bytes()));
-    assert!(!certificates.look(NOW).ca_changed);
+    assert!(!certificates.refresh(NOW).ca_changed);
     fs::write(dir.path().join("ca.pem"), format!("{key}\r\nbag attributes\r\n{pem}\r\n{key}"))
         .unwrap();
-    assert!(certificates.look(NOW).ca_changed && !certificates.look(NOW).ca_changed);
+    assert!(certificates.refresh(NOW).ca_changed && !certificates.refresh(NOW).ca_changed);
     assert_eq!(certificates.ca_file().unwrap().pem, served.pem);
     settings.ca.serve_as = None;
     certificates.take(&settings, NOW).unwrap();
@@ -444,12 +444,12 @@ fn what_judges_phones_is_read_with_the_rest_and_ends_sessions_when_it_changes() 
     assert!(told.contains("`client_crl` has no revocation"), "{told}");
     settings.secured[0].client_crl = None;
     let mut certificates = started(&settings);
-    certificates.look(NOW);
+    certificates.refresh(NOW);
     let sessions = certificates.rows[0].used.clone().unwrap().sessions;
     let own = ca_certificate(&certificates.ca).unwrap();
     assert!(meet(&terms(&certificates), &client(&own, true), "127.0.0.1").is_err());
     fs::write(&ca, others.ca.pem()).unwrap();
-    assert!(certificates.look(NOW + 1).changed);
+    assert!(certificates.refresh(NOW + 1).changed);
     let after = certificates.rows[0].used.clone().unwrap().sessions;
     assert!(!sessions.is(&after), "whoever the old CA let in has to come anew");
     certificates.take(&settings, NOW + 1).unwrap();

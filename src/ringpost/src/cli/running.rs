@@ -201,7 +201,7 @@ pub(crate) fn explain(
 }
 
 /// Describes the user whose rights count if no server is asked.
-pub(crate) fn judged_as(settings: &Settings) -> String {
+pub(crate) fn source_text(settings: &Settings) -> String {
     let me = nix::unistd::geteuid();
     let name = nix::unistd::User::from_uid(me).ok().flatten().map(|user| user.name);
     let name = name.unwrap_or_else(|| format!("the user with the number {me}"));

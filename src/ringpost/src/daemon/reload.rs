@@ -141,7 +141,7 @@ pub(crate) struct Lists([Option<(u64, SystemTime)>; LISTS.len()]);
 impl Lists {
     /// Reads the current ones.
     #[must_use]
-    pub(crate) fn look(data_dir: &Path) -> Self {
+    pub(crate) fn read(data_dir: &Path) -> Self {
         Lists(LISTS.map(|name| {
             let seen = std::fs::metadata(data_dir.join(name)).ok()?;
             Some((seen.len(), seen.modified().ok()?))
@@ -196,13 +196,13 @@ mod tests {
     fn a_list_that_comes_changes_or_goes_is_seen() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("TFTP_allow_IP.txt");
-        let none = Lists::look(dir.path());
+        let none = Lists::read(dir.path());
         std::fs::write(&list, "10\n").unwrap();
-        let one = Lists::look(dir.path());
+        let one = Lists::read(dir.path());
         std::fs::write(&list, "10\n11\n").unwrap();
-        let two = Lists::look(dir.path());
+        let two = Lists::read(dir.path());
         assert!(none != one && one != two);
         std::fs::remove_file(&list).unwrap();
-        assert_eq!(Lists::look(dir.path()), none);
+        assert_eq!(Lists::read(dir.path()), none);
     }
 }

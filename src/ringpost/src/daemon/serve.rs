@@ -243,7 +243,7 @@ impl<D: DataPath> Daemon<D> {
             watch: Some(watch),
             web,
             writer,
-            lists: Lists::look(&started.data_dir),
+            lists: Lists::read(&started.data_dir),
             disks: DiskSpace::new(),
             _lock: lock,
             started,
@@ -273,7 +273,7 @@ impl<D: DataPath> Daemon<D> {
 
     fn tick(&mut self) {
         self.state.collect();
-        self.state.look_at_files();
+        self.state.check_files();
         let disks = self.disks.poll(&self.state.settings.load(), self.state.clock.now());
         self.state.note_disks(disks);
         if let Some(watch) = &self.watch {
@@ -286,14 +286,14 @@ impl<D: DataPath> Daemon<D> {
         if self.state.stuck().is_empty() {
             systemd::alive();
         }
-        let looked = self.certificates.look(now_unix_s());
-        if looked.changed {
+        let changes = self.certificates.refresh(now_unix_s());
+        if changes.changed {
             self.state.note_certificates(self.certificates.report(now_unix_s()));
         }
-        let lists = Lists::look(&self.state.settings.load().data_dir);
+        let lists = Lists::read(&self.state.settings.load().data_dir);
         if lists != self.lists {
             self.reload("a changed access list");
-        } else if looked.ca_changed {
+        } else if changes.ca_changed {
             self.reload("a changed CA certificate");
         }
     }
@@ -307,7 +307,7 @@ impl<D: DataPath> Daemon<D> {
     /// Applies a new configuration whole, or keeps the last good one and says why.
     fn reload(&mut self, why: &str) -> Reloaded {
         systemd::reloading();
-        self.lists = Lists::look(&self.state.settings.load().data_dir);
+        self.lists = Lists::read(&self.state.settings.load().data_dir);
         let mut reloaded = match self.source.load() {
             Ok(settings) => {
                 self.take(settings).unwrap_or_else(|failure| Reloaded::refused(failure.text))
@@ -341,14 +341,14 @@ impl<D: DataPath> Daemon<D> {
         self.change_watch(&settings, &before)?;
         self.log.change(&settings.log);
         settings.warnings_now().for_each(|warning| tracing::warn!("{warning}"));
-        self.lists = Lists::look(&settings.data_dir);
+        self.lists = Lists::read(&settings.data_dir);
         if settings.data_dir != before.data_dir {
             self.move_socket(&settings.data_dir);
         }
         self.state.settings.store(Arc::new(settings));
         let needs_restart: Vec<_> = restart.iter().map(|&key| key.to_owned()).collect();
         self.state.note_restart(needs_restart.clone());
-        self.state.look_at_files();
+        self.state.check_files();
         Ok(Reloaded::taken(changes, needs_restart))
     }
 

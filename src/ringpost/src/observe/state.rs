@@ -318,7 +318,7 @@ impl DaemonState {
     }
 
     /// Checks files that may come and go, so that mended faults disappear.
-    pub(crate) fn look_at_files(&self) {
+    pub(crate) fn check_files(&self) {
         let warnings = of_files(&self.settings.load());
         self.notes.lock().of_files = warnings;
     }

@@ -110,7 +110,7 @@ impl CatalogHandle {
 
     /// Has absolute paths looked at, and waits until a catalog with the result is published.
     /// Returns false if that takes longer than `wait`; the catalog is published later then.
-    pub(crate) fn look_again(&self, paths: &[PathBuf], wait: Duration) -> bool {
+    pub(crate) fn rescan(&self, paths: &[PathBuf], wait: Duration) -> bool {
         let placed = paths.iter().map(|path| Placed { path: path.clone(), version: None });
         self.publish(&placed.collect::<Vec<_>>(), wait)
     }

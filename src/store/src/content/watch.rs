@@ -229,7 +229,7 @@ impl Watch {
             checked_at: Instant::now(),
         };
         self.threads.get_or_insert_default().spawn(format!("watch-{id}"), move || {
-            watch_loop.look_first();
+            watch_loop.scan_first();
             drop(looked);
             watch_loop.run();
         })?;
@@ -568,7 +568,7 @@ mod tests {
         assert!(replaced.is_none() && old.is_some());
         let path = root.path().join("new");
         fs::write(&path, "x").unwrap();
-        assert!(published.look_again(&[path], Duration::from_secs(20)));
+        assert!(published.rescan(&[path], Duration::from_secs(20)));
         assert!(latest.entry("new").is_some());
     }
 
@@ -605,7 +605,7 @@ mod tests {
     }
 
     fn old_publishes(published: &CatalogHandle, path: &Path) -> bool {
-        published.look_again(&[path.to_path_buf()], Duration::from_secs(20))
+        published.rescan(&[path.to_path_buf()], Duration::from_secs(20))
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) struct WatchLoop {
 }
 
 impl WatchLoop {
-    pub(super) fn look_first(&mut self) {
+    pub(super) fn scan_first(&mut self) {
         self.state.learn_real_path();
         self.is_due = false;
         self.state.enter();
@@ -74,7 +74,7 @@ impl WatchLoop {
             }
             let began = Instant::now();
             let was_passing = self.scanner.is_passing();
-            let changed = self.look();
+            let changed = self.scan_changes();
             if changed {
                 self.shared.publish(self.id, self.scanner.root());
             }
@@ -151,7 +151,7 @@ impl WatchLoop {
     }
 
     /// Looks at the touched paths, and continues the pass. Returns true if anything has changed.
-    fn look(&mut self) -> bool {
+    fn scan_changes(&mut self) -> bool {
         if self.lost.swap(false, Relaxed) {
             tracing::warn!(
                 "files change faster than they can be looked at; looking at all of them"
@@ -159,7 +159,7 @@ impl WatchLoop {
             self.is_due = true;
         }
         self.state.enter();
-        let mut changed = self.look_at_touched();
+        let mut changed = self.scan_touched();
         if self.is_time() && !self.scanner.is_passing() {
             self.is_due = false;
             self.rescanned_at = Instant::now();
@@ -176,7 +176,7 @@ impl WatchLoop {
         changed
     }
 
-    fn look_at_touched(&mut self) -> bool {
+    fn scan_touched(&mut self) -> bool {
         let (mut changed, mut any) = (false, false);
         for (path, touch) in self.touched.drain() {
             let fs_watcher = &mut self.fs_watcher;

@@ -105,7 +105,7 @@ impl Files {
     }
 
     /// Describes one file or directory, and returns its exact spelling.
-    pub(super) fn look(
+    pub(super) fn describe(
         &mut self,
         tree: &Tree,
         at: &TreePath,

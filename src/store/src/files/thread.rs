@@ -110,7 +110,7 @@ impl Files {
                 self.list(tree, &at, &requested, form).map(FilesReply::Listed)
             }
             FilesOp::Describe { at } => {
-                self.look(tree, &at).map(|(at, member)| FilesReply::Described { at, member })
+                self.describe(tree, &at).map(|(at, member)| FilesReply::Described { at, member })
             }
             FilesOp::MakeDirectory { at } => {
                 self.make_directory(tree, &at).map(|at| FilesReply::Made { at })
@@ -186,7 +186,7 @@ impl Files {
     pub(super) fn publish(&mut self, changed: &[PathBuf]) -> Result<(), FilesError> {
         let failed = self.disk.sync();
         // The catalog shows what is there, durable or not.
-        if !self.published.look_again(changed, CATALOG_WAIT) {
+        if !self.published.rescan(changed, CATALOG_WAIT) {
             tracing::warn!("{} is not in the catalog yet", PathList(changed));
         }
         if failed.is_empty() { Ok(()) } else { Err(FilesError::Io) }

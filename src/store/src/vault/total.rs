@@ -38,7 +38,7 @@ impl Totals {
         let now = Instant::now();
         let fresh = || Total { bytes: None, added: 0, counting: count(vault), begun_at: now };
         let total = self.0.entry(vault.to_path_buf()).or_insert_with(fresh);
-        total.look();
+        total.update();
         let is_full = total.bytes.is_some_and(|bytes| bytes >= bytes_max / 10 * 9);
         let every = if is_full { RECOUNT_FULL_EVERY } else { RECOUNT_EVERY };
         if total.counting.is_none() && now.duration_since(total.begun_at) >= every {
@@ -61,13 +61,13 @@ impl Totals {
             while total.counting.as_ref().is_some_and(|counting| !counting.is_finished()) {
                 std::thread::yield_now();
             }
-            total.look();
+            total.update();
         }
     }
 }
 
 impl Total {
-    fn look(&mut self) {
+    fn update(&mut self) {
         let Some(counting) = self.counting.take_if(|counting| counting.is_finished()) else {
             return;
         };

@@ -221,12 +221,12 @@ impl Session {
             Command::Epsv(which) => self.listen(Some(which), cx),
             Command::Port(to) | Command::Eprt(to) => self.port(to, cx),
             Command::Size(name) => {
-                self.note_look(name, true, cx);
-                self.look(name, ReplyKind::Size, cx);
+                self.note_describe(name, true, cx);
+                self.describe(name, ReplyKind::Size, cx);
             }
             Command::Mdtm(name) => {
-                self.note_look(name, false, cx);
-                self.look(name, ReplyKind::Modified, cx);
+                self.note_describe(name, false, cx);
+                self.describe(name, ReplyKind::Modified, cx);
             }
             Command::Stat(b"") => self.status(),
             Command::Retr(_)
@@ -392,7 +392,7 @@ impl Session {
                 self.note_refused(log, Refusal::BadPath(bad), cx);
                 self.reply(Code::UNAVAILABLE, &capital(&bad.to_string()));
             }
-            Ok(at) if self.is_administrator() => self.look_at(at, ReplyKind::Enter, cx),
+            Ok(at) if self.is_administrator() => self.describe_path(at, ReplyKind::Enter, cx),
             // A phone's FTPDIR need not exist: only its files must.
             Ok(at) => {
                 self.settings.cwd = at;

@@ -203,8 +203,8 @@ impl Session {
             data.arrivals.needs_measure = true;
             cx.shared.ready.push_back(data.id);
             if let Some(transfer) = self.transfer_mut() {
-                let look = cx.snapshot.policy.ftp.limits.stall_timeout / MEASUREMENTS;
-                transfer.due = Some(cx.now + look);
+                let next_check = cx.snapshot.policy.ftp.limits.stall_timeout / MEASUREMENTS;
+                transfer.due = Some(cx.now + next_check);
             }
             return;
         }

@@ -33,7 +33,7 @@ impl Session {
     }
 
     /// Looks at a file or directory. Only a refusal is logged.
-    pub(super) fn look_at(&mut self, at: TreePath, then: ReplyKind, cx: &mut Context<'_>) {
+    pub(super) fn describe_path(&mut self, at: TreePath, then: ReplyKind, cx: &mut Context<'_>) {
         self.start_op(FilesOp::Describe { at }, then, None, cx);
     }
 
@@ -85,7 +85,7 @@ impl Session {
     pub(super) fn rename_from(&mut self, requested: &[u8], cx: &mut Context<'_>) {
         let Some(at) = self.known_path(requested, Verb::Rename, cx) else { return };
         self.settings.renaming = Some(at.clone());
-        self.look_at(at, ReplyKind::RenameFrom, cx);
+        self.describe_path(at, ReplyKind::RenameFrom, cx);
     }
 
     /// `RNTO`.
@@ -146,7 +146,7 @@ impl Session {
             return self.reply(Code::BAD_ARGUMENT, "Say SITE CHMOD, a mode and a file.");
         };
         let Some(at) = self.known_path(path, Verb::Ask, cx) else { return };
-        self.look_at(at, ReplyKind::Mode, cx);
+        self.describe_path(at, ReplyKind::Mode, cx);
     }
 
     /// The same, but an invalid path is also logged.
@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// Logs a look that will be refused: `SIZE`, `MDTM`.
-    pub(super) fn note_look(&mut self, requested: &[u8], is_size: bool, cx: &mut Context<'_>) {
+    pub(super) fn note_describe(&mut self, requested: &[u8], is_size: bool, cx: &mut Context<'_>) {
         let is_text = is_size && self.settings.kind == Type::Ascii;
         let (said, no) = match TreePath::parse(&self.settings.cwd, requested) {
             Err(bad) => (said(requested), Refusal::BadPath(bad)),
@@ -305,7 +305,7 @@ impl Session {
     }
 
     /// `SIZE` and `MDTM`.
-    pub(super) fn look(&mut self, requested: &[u8], then: ReplyKind, cx: &mut Context<'_>) {
+    pub(super) fn describe(&mut self, requested: &[u8], then: ReplyKind, cx: &mut Context<'_>) {
         if matches!(then, ReplyKind::Size) && self.settings.kind == Type::Ascii {
             let text = "SIZE is known for TYPE I alone.";
             return self.reply(Code::UNAVAILABLE, text);

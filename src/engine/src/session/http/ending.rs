@@ -172,8 +172,8 @@ impl Connection {
     /// Waits for a reading phone and measures now and then whether anything has arrived: the kernel
     /// reports only room.
     fn wait_for_reader(&mut self, due: Instant, cx: &mut Context<'_>) {
-        let look = cx.now + cx.limits().stall_timeout / MEASUREMENTS;
-        self.set_deadline(Some(due.min(look)), cx);
+        let next_check = cx.now + cx.limits().stall_timeout / MEASUREMENTS;
+        self.set_deadline(Some(due.min(next_check)), cx);
     }
 
     /// After a measurement, gives the phone more time or gives up.

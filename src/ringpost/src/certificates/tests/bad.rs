@@ -26,7 +26,7 @@ fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path());
     let mut certificates = started(&settings);
-    certificates.look(NOW);
+    certificates.refresh(NOW);
     let stranger = Elsewhere::new();
     for (bytes, told) in [
         (stranger.pem.as_str(), "is not the key of the certificate in"),
@@ -37,23 +37,23 @@ fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
         let before = terms(&certificates);
         fs::write(&settings.secured[0].certificate, bytes).unwrap();
         // The other half may still be coming.
-        assert!(!certificates.look(NOW + 1).changed);
+        assert!(!certificates.refresh(NOW + 1).changed);
         assert_eq!(certificates.report(NOW)[0].fault, None);
-        assert!(certificates.look(NOW + 4).changed, "{told}");
+        assert!(certificates.refresh(NOW + 4).changed, "{told}");
         let fault = certificates.report(NOW)[0].fault.clone().unwrap();
         assert!(fault.contains(told) && fault.contains("stays in use"), "{fault}");
         assert!(Arc::ptr_eq(&before, &terms(&certificates)));
-        assert!(!certificates.look(NOW + 5).changed, "told once");
+        assert!(!certificates.refresh(NOW + 5).changed, "told once");
         // A reload of everything else does not wait for it.
         certificates.take(&settings, NOW + 5).unwrap();
         assert!(certificates.report(NOW)[0].fault.is_some());
         assert_eq!(certificates.report(NOW)[0].pairs.len(), 2);
         // Good again.
         stranger.put(dir.path());
-        assert!(certificates.look(NOW + 6).changed);
+        assert!(certificates.refresh(NOW + 6).changed);
         assert_eq!(certificates.report(NOW)[0].fault, None);
         let authority = Authority::read(dir.path()).unwrap().unwrap();
         issue_pairs(&authority, &settings.secured[0], &Names::default(), NOW).unwrap();
-        assert!(certificates.look(NOW + 7).changed);
+        assert!(certificates.refresh(NOW + 7).changed);
     }
 }

@@ -116,10 +116,10 @@ fn show_tells_names_dates_kinds_and_who_can_trust_it() {
 fn renew_makes_a_new_pair_that_a_running_server_takes_up() {
     let dir = tempfile::tempdir().unwrap();
     let (settings, mut certificates) = started(dir.path());
-    certificates.look(NOW);
+    certificates.refresh(NOW);
     let before = certificates.report(NOW);
     assert!(done(&CertificateCommand::Renew, &settings).advice.contains("takes it up"));
-    assert!(certificates.look(NOW + 1).changed);
+    assert!(certificates.refresh(NOW + 1).changed);
     let after = certificates.report(NOW);
     assert!(after[0].fault.is_none() && after[0].renewed_by_itself);
     assert!(after[0].pairs.iter().zip(&before[0].pairs).all(|(new, old)| new != old));
@@ -162,13 +162,13 @@ fn export_gives_phones_the_ca_and_the_line_to_set() {
 fn a_request_becomes_a_certificate_in_use_whatever_the_order_of_the_chain() {
     let dir = tempfile::tempdir().unwrap();
     let (settings, mut certificates) = started(dir.path());
-    certificates.look(NOW);
+    certificates.refresh(NOW);
     let before = certificates.report(NOW);
     let requested = done(&CertificateCommand::Request { file: None }, &settings);
     assert!(text(&requested).starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
     let next = dir.path().join("server.key.next");
     assert_eq!(fs::metadata(&next).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(!certificates.look(NOW + 1).changed, "what is in use stays so");
+    assert!(!certificates.refresh(NOW + 1).changed, "what is in use stays so");
     assert!(
         refused(&CertificateCommand::Request { file: None }, &settings).contains("made before")
     );
@@ -188,7 +188,7 @@ fn a_request_becomes_a_certificate_in_use_whatever_the_order_of_the_chain() {
     assert!(imported.advice.contains("2 certificates"), "{}", imported.advice);
     assert!(imported.advice.contains("company root"), "{}", imported.advice);
     assert!(!next.exists());
-    assert!(certificates.look(NOW + 2).changed);
+    assert!(certificates.refresh(NOW + 2).changed);
     let after = certificates.report(NOW);
     // The own P-256 pair beside it is no longer served: phones that trust the company would refuse
     // it.

@@ -199,7 +199,7 @@ impl<E: Connections> Streams<E> {
 
     /// Continues with the store's answers, and sends a bounded part of large ones.
     pub(crate) fn send(&mut self, turn: &mut TurnContext<'_>) {
-        let given_up = self.orphans.look(&self.terms, turn.now);
+        let given_up = self.orphans.check(&self.terms, turn.now);
         turn.counters.stream_too_slow.add(given_up);
         while let Some(id) = self.engine.poll_ready() {
             self.drive(id, turn);

@@ -19,7 +19,7 @@ const ORPHANS_MAX: usize = 1_024;
 /// What a socket may leave to the kernel, in bytes: that much is soon sent or soon dropped.
 const REST_BYTES_MAX: u64 = 16 << 10;
 /// Interval between two checks of a client.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How a protocol's sockets treat clients that read slowly, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl UnackedData {
 struct Orphan {
     stream: TcpStream,
     rest: UnackedData,
-    look_at: Instant,
+    check_at: Instant,
 }
 
 /// The orphans of one protocol in a worker.
@@ -101,16 +101,16 @@ impl Orphans {
             // For the client this looks like a close.
             let _ = stream.shutdown(Shutdown::Write);
             let rest = UnackedData::new(bytes, now);
-            self.rows.push_back(Orphan { stream, rest, look_at: now + LOOK_AGAIN });
+            self.rows.push_back(Orphan { stream, rest, check_at: now + CHECK_EVERY });
         } else {
             leave(&stream, bytes, terms);
         }
     }
 
     /// Checks those that are due; returns how many were dropped.
-    pub(super) fn look(&mut self, terms: &SocketTerms, now: Instant) -> u64 {
+    pub(super) fn check(&mut self, terms: &SocketTerms, now: Instant) -> u64 {
         let mut given_up = 0;
-        while self.rows.front().is_some_and(|row| row.look_at <= now) {
+        while self.rows.front().is_some_and(|row| row.check_at <= now) {
             let Some(mut row) = self.rows.pop_front() else { break };
             let left = unacknowledged(&row.stream);
             row.rest.note(left, now);
@@ -122,7 +122,7 @@ impl Orphans {
                 // Otherwise the kernel would keep offering it to the phone for minutes.
                 let _ = SockRef::from(&row.stream).set_linger(Some(Duration::ZERO));
             } else {
-                row.look_at = now + LOOK_AGAIN;
+                row.check_at = now + CHECK_EVERY;
                 self.rows.push_back(row);
             }
         }
@@ -131,7 +131,7 @@ impl Orphans {
 
     /// Returns the time of the next check.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.rows.front().map(|row| row.look_at)
+        self.rows.front().map(|row| row.check_at)
     }
 }
 

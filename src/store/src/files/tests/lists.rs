@@ -6,7 +6,7 @@ use super::*;
 use wire::ftp::listing::Facts;
 use wire::name::BadName;
 
-fn look(bench: &mut Bench, path: &str) -> Result<(String, bool, u64), FilesError> {
+fn describe(bench: &mut Bench, path: &str) -> Result<(String, bool, u64), FilesError> {
     let FilesReply::Described { at, member } = bench.execute(FilesOp::Describe { at: at(path) })?
     else {
         unreachable!("a look was asked for")
@@ -20,9 +20,9 @@ fn the_top_holds_the_data_directories_and_nothing_else() {
     bench.put("secret.txt", "x");
     assert_eq!(bench.names("/"), "common site");
     assert_eq!(bench.names("/site"), "a b");
-    assert!(look(&mut bench, "/").unwrap().1);
-    assert!(look(&mut bench, "/SITE/A").unwrap().1);
-    assert_eq!(look(&mut bench, "/secret.txt").unwrap_err(), FilesError::NotThere);
+    assert!(describe(&mut bench, "/").unwrap().1);
+    assert!(describe(&mut bench, "/SITE/A").unwrap().1);
+    assert_eq!(describe(&mut bench, "/secret.txt").unwrap_err(), FilesError::NotThere);
     let lines = bench.list("/", Form::List).unwrap();
     assert!(lines.lines().all(|line| line.starts_with("dr-xr-xr-x")), "{lines}");
 }
@@ -91,7 +91,7 @@ fn names_are_told_so_that_they_can_be_asked_for() {
         assert_eq!(names, told, "NLST {requested} in {cwd}");
         for name in names.split(' ').filter(|name| !name.is_empty()) {
             let path = TreePath::parse(&at(cwd), name.as_bytes()).unwrap();
-            assert!(look(&mut bench, &path.to_string()).is_ok(), "{name} in {cwd}");
+            assert!(describe(&mut bench, &path.to_string()).is_ok(), "{name} in {cwd}");
         }
     }
 }
@@ -108,10 +108,10 @@ fn what_is_hidden_or_no_file_is_neither_seen_nor_reached() {
     assert_eq!(bench.names("/common"), "seen");
     assert_eq!(bench.text("common/.ringpost-1-2"), None);
     for name in [".hidden", ".ringpost-1-2", "tftp_ALLOW_ip.txt"] {
-        let found = look(&mut bench, &format!("/common/{name}"));
+        let found = describe(&mut bench, &format!("/common/{name}"));
         assert_eq!(found.unwrap_err(), FilesError::NotThere, "{name}");
     }
-    let pipe = look(&mut bench, "/common/pipe").err();
+    let pipe = describe(&mut bench, "/common/pipe").err();
     assert_eq!(pipe, forbidden(ForbiddenReason::Special));
     assert_eq!(
         bench.fault(FilesOp::Open { at: at("/common/pipe") }),
@@ -131,11 +131,11 @@ fn a_link_is_what_it_leads_to_and_one_that_leads_out_is_not_there() {
     link("/etc", "etc");
     link("nothing", "broken");
     assert_eq!(bench.names("/common"), "current image v2");
-    assert_eq!(look(&mut bench, "/common/image"), Ok(("/common/image".into(), false, 5)));
-    let through = look(&mut bench, "/common/current/image");
+    assert_eq!(describe(&mut bench, "/common/image"), Ok(("/common/image".into(), false, 5)));
+    let through = describe(&mut bench, "/common/current/image");
     assert_eq!(through, Ok(("/common/current/image".into(), false, 5)));
     for path in ["/common/out", "/common/etc", "/common/etc/passwd", "/common/broken"] {
-        let seen = look(&mut bench, path);
+        let seen = describe(&mut bench, path);
         assert_eq!(seen.err(), forbidden(ForbiddenReason::Special), "{path}");
         let read = bench.fault(FilesOp::Open { at: at(path) });
         assert_eq!(read, forbidden(ForbiddenReason::Special), "{path}");
@@ -168,7 +168,11 @@ fn what_belongs_to_the_server_is_not_seen_even_where_a_root_holds_it() {
     for path in ["vault", "vault/2001/secret", "side-door/secret", "common/other-door", "users.txt"]
     {
         let path = inside(path);
-        assert_eq!(look(&mut bench, &path).err(), forbidden(ForbiddenReason::Protected), "{path}");
+        assert_eq!(
+            describe(&mut bench, &path).err(),
+            forbidden(ForbiddenReason::Protected),
+            "{path}"
+        );
         let deleted = bench.fault(FilesOp::Delete { at: at(&path) });
         assert_eq!(deleted, forbidden(ForbiddenReason::Protected), "{path}");
         let replaced = bench.fault(FilesOp::Begin { at: at(&path), mode: UploadMode::Replace });
@@ -186,12 +190,12 @@ fn the_exact_spelling_counts_first_and_then_any_other() {
     let mut bench = Bench::new();
     bench.put("common/Firmware/FW.bin", "12");
     assert_eq!(
-        look(&mut bench, "/common/firmware/fw.BIN"),
+        describe(&mut bench, "/common/firmware/fw.BIN"),
         Ok(("/common/Firmware/FW.bin".into(), false, 2))
     );
     bench.put("common/firmware/fw.bin", "1");
-    assert_eq!(look(&mut bench, "/common/firmware/fw.bin").unwrap().2, 1);
-    assert_eq!(look(&mut bench, "/common/Firmware/fw.bin").unwrap().2, 2);
+    assert_eq!(describe(&mut bench, "/common/firmware/fw.bin").unwrap().2, 1);
+    assert_eq!(describe(&mut bench, "/common/Firmware/fw.bin").unwrap().2, 2);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use store::offload;
 use store::vault::archive_monthly::{self, ArchiveReport};
 
 /// Interval between two looks at the clock.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const CHECK_EVERY: Duration = Duration::from_secs(30);
 const HOUR_S: u64 = 60 * 60;
 const DAY_S: u64 = 24 * HOUR_S;
 /// Most faults of a night that are logged one by one.
@@ -48,7 +48,7 @@ impl ArchiveJob {
 
 fn run(state: &DaemonState, stopped: &Receiver<()>) {
     let mut last_day = None;
-    while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+    while stopped.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let settings = state.settings.load_full();
         let Some(vault) = settings.policy.http.vault.as_deref() else { continue };
         let Some(archive) = &vault.archive else { continue };

@@ -176,8 +176,8 @@ impl Drop for Overlap {
 
 /// Asks every root that contains a path, and waits until all have looked.
 pub(super) fn prompt(listeners: &[Listener], placed: &[Placed], until: Instant) -> bool {
-    let (done, looked) = bounded(listeners.len());
-    let mut asked = 0;
+    let (done, scanned) = bounded(listeners.len());
+    let mut sent = 0;
     for listener in listeners {
         let beneath = |placed: &Placed| {
             let path = listener.root.beneath(&placed.path)?;
@@ -191,10 +191,10 @@ pub(super) fn prompt(listeners: &[Listener], placed: &[Placed], until: Instant) 
         if listener.events.send_deadline(event, until).is_err() {
             return false;
         }
-        asked += 1;
+        sent += 1;
     }
     drop(done);
-    (0..asked).all(|_| looked.recv_deadline(until).is_ok())
+    (0..sent).all(|_| scanned.recv_deadline(until).is_ok())
 }
 
 /// The health of one root.

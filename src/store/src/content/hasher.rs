@@ -40,7 +40,7 @@ const REST_FACTOR: u32 = 3;
 /// How long it waits for a file that is sent before it goes on with the catalog.
 const IDLE: Duration = Duration::from_millis(500);
 /// Between two looks for files that have no hash yet.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How long the thread's end is waited for: it may hang at a disk.
 const END_WAIT: Duration = Duration::from_secs(1);
 /// A record of the file: identity, digest, and the start of the hash of both.
@@ -301,7 +301,7 @@ struct Work {
 
 impl Work {
     fn run(mut self, wanted: &Receiver<HashRequest>) {
-        let mut looked: Option<(Instant, Arc<Catalog>)> = None;
+        let mut checked: Option<(Instant, Arc<Catalog>)> = None;
         let mut waiting: Vec<Arc<Entry>> = Vec::new();
         // Whether some file had been changed a moment ago.
         let mut again = false;
@@ -323,8 +323,8 @@ impl Work {
                 continue;
             }
             let catalog = self.published.catalog();
-            let is_time = looked.as_ref().is_none_or(|(at, before)| {
-                at.elapsed() >= LOOK_EVERY && (again || !Arc::ptr_eq(before, &catalog))
+            let is_time = checked.as_ref().is_none_or(|(at, before)| {
+                at.elapsed() >= CHECK_EVERY && (again || !Arc::ptr_eq(before, &catalog))
             });
             if is_time {
                 again = false;
@@ -332,7 +332,7 @@ impl Work {
                 if waiting.is_empty() {
                     self.digests.compact(&catalog);
                 }
-                looked = Some((Instant::now(), catalog));
+                checked = Some((Instant::now(), catalog));
             }
         }
     }

@@ -127,12 +127,12 @@ pub fn replace(
     };
     let (mut states, mut listeners, mut first_looks) = (Vec::new(), Vec::new(), Vec::new());
     for root in (0..).zip(&config.roots) {
-        let (listener, state, first_look) = watch.start_root(&config, root, previous, &shared)?;
+        let (listener, state, first_scan) = watch.start_root(&config, root, previous, &shared)?;
         listeners.push(listener);
-        first_looks.push((Arc::clone(&state), first_look));
+        first_looks.push((Arc::clone(&state), first_scan));
         states.push(state);
     }
-    if !first_looks.iter().all(|(state, first_look)| wait_for(state, first_look, go_on)) {
+    if !first_looks.iter().all(|(state, first_scan)| wait_for(state, first_scan, go_on)) {
         return Ok(None);
     }
     // The old watch knows the old roots by number, so it must not publish any more.
@@ -162,10 +162,10 @@ fn known(previous: Option<&Catalog>, id: u16, path: &Path) -> Option<Arc<Root>> 
 
 /// Waits until a root has been scanned, or its disk is silent for too long. Returns false if the
 /// caller no longer waits.
-fn wait_for(state: &RootState, first_look: &Receiver<()>, go_on: &dyn Fn() -> bool) -> bool {
+fn wait_for(state: &RootState, first_scan: &Receiver<()>, go_on: &dyn Fn() -> bool) -> bool {
     let (mut progress, mut since) = (state.progress(), Instant::now());
     while go_on() {
-        if first_look.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Disconnected) {
+        if first_scan.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Disconnected) {
             return true;
         }
         if state.progress() != progress {
@@ -204,7 +204,7 @@ impl Watch {
         shared: &Arc<Shared>,
     ) -> io::Result<(Listener, Arc<RootState>, Receiver<()>)> {
         let (events, received) = bounded(EVENTS_MAX);
-        let (looked, first_look) = bounded::<()>(0);
+        let (scanned, first_scan) = bounded::<()>(0);
         let state = Arc::new(RootState::new(path));
         let lost = Arc::new(AtomicBool::new(false));
         let scanner = Scanner::new(RootId(id), path, known(previous, id, path).as_deref());
@@ -230,12 +230,12 @@ impl Watch {
         };
         self.threads.get_or_insert_default().spawn(format!("watch-{id}"), move || {
             watch_loop.scan_first();
-            drop(looked);
+            drop(scanned);
             watch_loop.run();
         })?;
         let listener = Listener::new(&state, &events);
         self.events.push(events);
-        Ok((listener, state, first_look))
+        Ok((listener, state, first_scan))
     }
 }
 

@@ -186,7 +186,7 @@ impl Files {
                 return Err(FilesError::NotThere);
             }
             let exact = join(&path, part);
-            let looked = meta(&exact).and_then(|found| match found {
+            let metadata = meta(&exact).and_then(|found| match found {
                 Some(_) => Ok((exact.clone(), found)),
                 None => {
                     let dir = open_dir(root_dir, &path)?;
@@ -195,7 +195,8 @@ impl Files {
                     meta(&other).map(|found| (other, found))
                 }
             });
-            (path, found) = looked.map_err(|why| self.fault(&why, "look at", &top.join(&exact)))?;
+            (path, found) =
+                metadata.map_err(|why| self.fault(&why, "look at", &top.join(&exact)))?;
         }
         Ok((path, found))
     }
@@ -210,8 +211,8 @@ pub(super) fn open_dir(root_dir: &RootDir, path: &str) -> io::Result<Dir> {
 }
 
 /// Turns "not found" into `None`.
-pub(super) fn present(looked: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
-    match looked {
+pub(super) fn present(metadata: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
+    match metadata {
         Ok(meta) => Ok(Some(meta)),
         Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(why) => Err(why),

@@ -26,7 +26,7 @@ use engine::vault::timestamp::Timestamp;
 /// Largest version in bytes that is read: no configuration allows a larger one.
 pub(crate) const VERSION_BYTES_LIMIT: u64 = 1 << 30;
 /// Most tries if the version that a reader is about to open has been removed.
-const LOOKS_MAX: usize = 4;
+const TRIES_MAX: usize = 4;
 
 /// The name of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,7 +164,7 @@ pub fn read(dir: &Dir, name: VersionName) -> io::Result<Option<Blob>> {
 /// The system's error.
 pub fn fetch(vault: &Path, item: &Item) -> io::Result<Option<Arc<Blob>>> {
     let Some(dir) = open(vault, item)? else { return Ok(None) };
-    for _ in 0..LOOKS_MAX {
+    for _ in 0..TRIES_MAX {
         let newest = list(&dir)?.pop();
         let Some(newest) = newest.filter(|newest| !newest.gone) else { return Ok(None) };
         if let Some(blob) = read(&dir, newest)? {

@@ -25,7 +25,7 @@ const HEEDED_WITHIN: Duration = Duration::from_secs(5);
 /// The same before any phone is served.
 const START_HEEDED_WITHIN: Duration = Duration::from_secs(1);
 /// Interval between two checks whether it has.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// The exit code of a process that had to be ended: transfers may have been cut off.
 const EXIT_CODE: i32 = 1;
 /// The same before any phone was served, when nothing is lost.
@@ -194,7 +194,7 @@ fn end_unless_heeded(
         true => (HEEDED_WITHIN, EXIT_CODE),
         false => (START_HEEDED_WITHIN, START_EXIT_CODE),
     };
-    for _ in 0..within.as_millis() / LOOK_EVERY.as_millis() {
+    for _ in 0..within.as_millis() / CHECK_EVERY.as_millis() {
         if heeded.load(Ordering::Acquire) {
             return;
         }
@@ -203,7 +203,7 @@ fn end_unless_heeded(
         {
             return;
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(CHECK_EVERY);
     }
     // Without a message: the daemon may hang at standard error.
     std::process::exit(code);

@@ -11,7 +11,7 @@ use signal_hook::flag;
 use super::SignalKind;
 
 /// Interval between two polls.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// The source of signals.
 pub(super) struct SignalSource {
@@ -41,7 +41,7 @@ impl SignalSource {
                 if let Some(kind) = self.take() {
                     return Some(kind);
                 }
-                thread::sleep(LOOK_EVERY);
+                thread::sleep(CHECK_EVERY);
             }
         })
     }

@@ -24,11 +24,11 @@ impl RateLimitedLog {
         if why.kind() == io::ErrorKind::ConnectionAborted {
             return;
         }
-        let mut told = self.0.lock();
+        let mut logged = self.0.lock();
         let now = Instant::now();
-        let (told_at, untold) = told.entry(why.kind()).or_insert((now, 0));
-        let is_first = *told_at == now && *untold == 0;
-        if !is_first && now.duration_since(*told_at) < TELL_EVERY {
+        let (logged_at, untold) = logged.entry(why.kind()).or_insert((now, 0));
+        let is_first = *logged_at == now && *untold == 0;
+        if !is_first && now.duration_since(*logged_at) < TELL_EVERY {
             *untold += 1;
             return;
         }
@@ -36,7 +36,7 @@ impl RateLimitedLog {
             0 => String::new(),
             untold => format!(" (and {untold} more times since this was last told)"),
         };
-        *told_at = now;
+        *logged_at = now;
         tracing::error!("cannot {verb} {}: {why}{more}", path.display());
     }
 }

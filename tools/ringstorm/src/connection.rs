@@ -99,8 +99,10 @@ impl Connection {
             registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
             Ok(socket)
         };
-        let socket = begun()
-            .map_err(|fault: io::Error| Trouble { loss: Loss::Unreachable, words: told(&fault) })?;
+        let socket = begun().map_err(|fault: io::Error| Trouble {
+            loss: Loss::Unreachable,
+            words: describe(&fault),
+        })?;
         Ok(Connection {
             socket,
             tls: tls.map(Box::new),
@@ -146,7 +148,7 @@ impl Connection {
     pub(crate) fn proceed(&mut self, scratch: &mut Scratch) -> Result<Stage, Trouble> {
         if self.stage == Stage::Opening {
             if let Some(fault) = self.socket.take_error().ok().flatten() {
-                return Err(Trouble { loss: Loss::Unreachable, words: told(&fault) });
+                return Err(Trouble { loss: Loss::Unreachable, words: describe(&fault) });
             }
             match self.socket.peer_addr() {
                 Ok(_) if self.tls.is_some() => self.stage = Stage::Securing,
@@ -215,7 +217,7 @@ impl Connection {
                     break;
                 }
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
-                Err(fault) => return Err(Trouble { loss: Loss::Reset, words: told(&fault) }),
+                Err(fault) => return Err(Trouble { loss: Loss::Reset, words: describe(&fault) }),
             };
             left -= read;
             // A short read has emptied the socket, unless the end of the stream waits behind it.
@@ -341,10 +343,10 @@ fn blocked(fault: &io::Error) -> Result<(), Trouble> {
     if matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
         return Ok(());
     }
-    Err(Trouble { loss: Loss::Reset, words: told(fault) })
+    Err(Trouble { loss: Loss::Reset, words: describe(fault) })
 }
 
-fn told(fault: &io::Error) -> String {
+fn describe(fault: &io::Error) -> String {
     match fault.raw_os_error() {
         Some(libc::EMFILE) => "no descriptor is left: raise `ulimit -n`".to_owned(),
         Some(_) | None => fault.to_string(),

@@ -83,19 +83,20 @@ fn verifier(
     let Some(path) = &args.ca else {
         return Err("TLS needs the CA's certificate (--ca FILE), or --insecure".to_owned());
     };
-    let told = |fault: String| format!("--ca {}: {fault}", path.display());
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|fault| told(fault.to_string()));
+    let describe = |fault: String| format!("--ca {}: {fault}", path.display());
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|fault| describe(fault.to_string()));
     let mut roots = RootCertStore::empty();
     for certificate in certificates? {
-        let certificate = certificate.map_err(|fault| told(fault.to_string()))?;
-        roots.add(certificate).map_err(|fault| told(fault.to_string()))?;
+        let certificate = certificate.map_err(|fault| describe(fault.to_string()))?;
+        roots.add(certificate).map_err(|fault| describe(fault.to_string()))?;
     }
     if roots.is_empty() {
-        return Err(told("there is no certificate in it".to_owned()));
+        return Err(describe("there is no certificate in it".to_owned()));
     }
     let provider = Arc::clone(provider);
     let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    built.map(|it| it as Arc<dyn ServerCertVerifier>).map_err(|fault| told(fault.to_string()))
+    built.map(|it| it as Arc<dyn ServerCertVerifier>).map_err(|fault| describe(fault.to_string()))
 }
 
 /// Trusts every certificate; signatures must still be those of its key.

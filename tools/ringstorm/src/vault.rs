@@ -95,8 +95,8 @@ impl Version {
             return Err("not whole");
         }
         let number = u32::try_from(number).unwrap_or(0);
-        let told = Version { number, bytes: found.len(), seed, ..self.clone() };
-        match found == told.content() {
+        let claimed = Version { number, bytes: found.len(), seed, ..self.clone() };
+        match found == claimed.content() {
             false => Err("not whole"),
             true if number > self.number => Ok(()),
             true => Err("older than the acknowledged one"),
@@ -119,8 +119,8 @@ pub(crate) struct Register {
 impl Register {
     /// Opens it; what is in it stays.
     pub(crate) fn open(path: &Path) -> Result<Register, String> {
-        let told = |fault: io::Error| format!("{}: {fault}", path.display());
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(told)?;
+        let describe = |fault: io::Error| format!("{}: {fault}", path.display());
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(describe)?;
         Ok(Register { file, lines: Vec::new(), sync_at: None })
     }
 
@@ -159,15 +159,15 @@ impl Register {
 
 /// The newest acknowledged version of each path in a file; an absent file has none.
 pub(crate) fn newest(path: &Path) -> Result<BTreeMap<String, Version>, String> {
-    let told = |fault: String| format!("{}: {fault}", path.display());
+    let describe = |fault: String| format!("{}: {fault}", path.display());
     let text = match std::fs::read_to_string(path) {
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        read => read.map_err(|fault| told(fault.to_string()))?,
+        read => read.map_err(|fault| describe(fault.to_string()))?,
     };
     let mut newest = BTreeMap::<String, Version>::new();
     for (number, line) in text.lines().enumerate() {
         let read: Acknowledgement = serde_json::from_str(line)
-            .map_err(|fault| told(format!("line {}: {fault}", number + 1)))?;
+            .map_err(|fault| describe(format!("line {}: {fault}", number + 1)))?;
         let version = read.version;
         match newest.get(&version.path) {
             Some(known) if known.number > version.number => {}

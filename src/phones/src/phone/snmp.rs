@@ -47,11 +47,11 @@ enum Held {
 }
 
 impl Agent {
-    /// Makes a phone of this kind, a row of `vendor/objects.rs`, with the values in `told` and no
+    /// Makes a phone of this kind, a row of `vendor/objects.rs`, with the values in `values` and no
     /// other objects. Returns `None` if there is no such kind. Its community is `public`, and it
     /// speaks both versions.
     #[must_use]
-    pub fn new(set: &str, told: &[(Field, &[u8])]) -> Option<Agent> {
+    pub fn new(set: &str, values: &[(Field, &[u8])]) -> Option<Agent> {
         let set = OBJECT_SETS.iter().find(|row| row.name == set)?;
         let mut objects = Vec::new();
         if let Some(kind) = set.kinds.first() {
@@ -59,7 +59,7 @@ impl Agent {
             let own: Vec<u32> = kind.iter().copied().chain([7]).collect();
             objects.push((oid_bytes(KIND), Held::Oid(oid_bytes(&own))));
         }
-        for (field, bytes) in told {
+        for (field, bytes) in values {
             let object = set.objects.iter().find(|(of, _)| of == field);
             let held = object.map(|(_, oid)| (oid_bytes(oid), Held::Octets(bytes.to_vec())));
             objects.extend(held);

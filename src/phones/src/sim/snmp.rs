@@ -34,14 +34,14 @@ fn policy(communities: &[&str]) -> SnmpPolicy {
 }
 
 fn set_4620() -> Agent {
-    let told: [(Field, &[u8]); 5] = [
+    let values: [(Field, &[u8]); 5] = [
         (Field::Extension, b"2001"),
         (Field::Model, b"4620D01A"),
         (Field::Firmware, b"a20d01b2_9_1.bin"),
         (Field::Mac, &[0, 4, 0x0d, 0xec, 0x11, 0x22]),
         (Field::Serial, b"051612345678"),
     ];
-    Agent::new("4600", &told).unwrap()
+    Agent::new("4600", &values).unwrap()
 }
 
 /// One worker's questions, with its figures.
@@ -71,12 +71,12 @@ impl Asker {
     }
 
     /// Returns what leaves at this moment, as version and community.
-    fn told(&mut self, ms: u64) -> Vec<(Version, String)> {
-        let told = |(_, bytes): (SocketAddr, Vec<u8>)| {
+    fn answers(&mut self, ms: u64) -> Vec<(Version, String)> {
+        let parsed = |(_, bytes): (SocketAddr, Vec<u8>)| {
             let get = parse_get(&bytes).unwrap();
             (get.version, String::from_utf8(get.community.to_vec()).unwrap())
         };
-        self.sent(ms).into_iter().map(told).collect()
+        self.sent(ms).into_iter().map(parsed).collect()
     }
 
     fn hear(&mut self, from: &str, bytes: &[u8], ms: u64) {
@@ -153,8 +153,8 @@ fn every_kind_of_set_is_known_in_either_version() {
         for (speaks_v1, speaks_v2c, message_bytes_max) in
             [(false, true, 1_472), (true, false, 484), (true, true, 484)]
         {
-            let told: [(Field, &[u8]); 2] = [(Field::Extension, b"77"), (Field::Model, b"x1")];
-            let agent = Agent::new(set.name, &told).unwrap();
+            let values: [(Field, &[u8]); 2] = [(Field::Extension, b"77"), (Field::Model, b"x1")];
+            let agent = Agent::new(set.name, &values).unwrap();
             let agent = agent.with(Habits {
                 speaks_v1,
                 speaks_v2c,
@@ -190,13 +190,13 @@ fn every_community_in_both_versions_is_tried_within_three_seconds() {
     asker.ask(PHONE, 0);
     let all = [Version::V2c, Version::V1];
     let all = ["a", "b"].map(|text| all.map(|version| (version, text.to_owned()))).concat();
-    assert_eq!(asker.told(0), all[..1]);
+    assert_eq!(asker.answers(0), all[..1]);
     assert_eq!(asker.queries.poll_timeout(), Some(at(1_000)));
     asker.wake(999);
-    assert_eq!(asker.told(999), []);
+    assert_eq!(asker.answers(999), []);
     for ms in [1_000, 2_000] {
         asker.wake(ms);
-        assert_eq!(asker.told(ms), all, "at {ms} ms");
+        assert_eq!(asker.answers(ms), all, "at {ms} ms");
     }
     asker.wake(2_999);
     assert_eq!(asker.answer(), None);
@@ -211,7 +211,7 @@ fn a_question_that_wakes_late_still_ends_in_time() {
     asker.ask(PHONE, 0);
     asker.sent(0);
     asker.wake(2_500);
-    assert_eq!(asker.told(2_500).len(), 2);
+    assert_eq!(asker.answers(2_500).len(), 2);
     assert_eq!(asker.queries.poll_timeout(), Some(at(3_000)));
     asker.wake(9_000);
     assert_eq!(asker.answer(), Some(Err(IdentityError::Silent)));
@@ -421,8 +421,8 @@ fn storm(seed: u64, phones: u32, link: Link) -> (usize, Instant, u64) {
     let agents: Vec<Agent> = (0..phones)
         .map(|number| {
             let extension = number.to_string();
-            let told = [(Field::Extension, extension.as_bytes()), (Field::Model, b"9620")];
-            let agent = Agent::new("9600 H.323", &told).unwrap();
+            let values = [(Field::Extension, extension.as_bytes()), (Field::Model, b"9620")];
+            let agent = Agent::new("9600 H.323", &values).unwrap();
             let community = if number % 10 == 0 { "other" } else { "public" };
             let speaks_v2c = number % 7 != 0;
             agent.with(Habits { community: community.into(), speaks_v2c, ..Habits::default() })

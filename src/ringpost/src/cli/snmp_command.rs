@@ -69,7 +69,7 @@ struct SnmpReport {
 /// Runs `ringpost snmp`. Exits with 0 if the phone identifies itself.
 #[must_use]
 pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: bool) -> ExitCode {
-    let told = policy(community, config).and_then(|policy| {
+    let report = policy(community, config).and_then(|policy| {
         let policy = match phone.address.port() {
             0 => policy,
             port => SnmpPolicy { port, ..policy },
@@ -79,13 +79,13 @@ pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: b
             format!("{ip} cannot be asked: {why}; is there a way to it from this machine?").into()
         })
     });
-    match told {
-        Ok(told) if json => {
-            let code = print(told.json() + "\n");
-            if told.identity.is_ok() { code } else { ExitCode::FAILURE }
+    match report {
+        Ok(report) if json => {
+            let code = print(report.json() + "\n");
+            if report.identity.is_ok() { code } else { ExitCode::FAILURE }
         }
-        Ok(told) if told.identity.is_ok() => print(told.text()),
-        Ok(told) => fail(told.text().trim_end()),
+        Ok(report) if report.identity.is_ok() => print(report.text()),
+        Ok(report) => fail(report.text().trim_end()),
         Err(trouble) => fail(trouble),
     }
 }
@@ -274,7 +274,7 @@ mod tests {
         }
     }
 
-    fn told(identity: Result<PhoneIdentity, IdentityError>) -> SnmpReport {
+    fn report(identity: Result<PhoneIdentity, IdentityError>) -> SnmpReport {
         let public = Community::new("public").unwrap();
         SnmpReport {
             agent: "10.1.2.3:161".parse().unwrap(),
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn silence_is_told_with_what_was_tried_and_what_mends_it() {
-        let text = told(Err(IdentityError::Silent)).text();
+        let text = report(Err(IdentityError::Silent)).text();
         for part in [
             "10.1.2.3 does not answer",
             "\"public\", \"x\\\"y\"",
@@ -312,10 +312,10 @@ mod tests {
             mac: None,
             serial: None,
         };
-        let told = told(Ok(identity));
-        assert!(told.text().contains("extension  none: nobody"), "{}", told.text());
-        assert!(told.text().contains("model      4620\n"), "{}", told.text());
-        let json: serde_json::Value = serde_json::from_str(&told.json()).unwrap();
+        let report = report(Ok(identity));
+        assert!(report.text().contains("extension  none: nobody"), "{}", report.text());
+        assert!(report.text().contains("model      4620\n"), "{}", report.text());
+        let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(
             (&json["extension"], json["model"].as_str()),
             (&serde_json::Value::Null, Some("4620"))

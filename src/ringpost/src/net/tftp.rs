@@ -153,11 +153,11 @@ impl Tftp {
             Err(fault) => {
                 // Any other error is that of an earlier send, reported once: the next call
                 // succeeds. A lasting one must not keep the worker busy for nothing.
-                let told = fault.kind() != io::ErrorKind::WouldBlock;
-                let taken = told && self.take_errors(place, turn);
+                let is_error = fault.kind() != io::ErrorKind::WouldBlock;
+                let taken = is_error && self.take_errors(place, turn);
                 let port = &mut self.ports[place];
-                port.readable = taken || (told && !port.faulty);
-                port.faulty = told && !taken;
+                port.readable = taken || (is_error && !port.faulty);
+                port.faulty = is_error && !taken;
                 return;
             }
         };
@@ -228,7 +228,7 @@ impl Tftp {
         }
         self.engine.handle_transmitted(id, lane, sent.count, turn);
         let Some(fault) = sent.fault else { return Some(bytes) };
-        let told = self.take_errors(place, turn);
+        let is_error = self.take_errors(place, turn);
         match fault {
             udp::SendFault::Full => {
                 turn.counters.send_would_block.up();
@@ -246,7 +246,7 @@ impl Tftp {
                 Some(0)
             }
             // The error was that of another send.
-            udp::SendFault::TooLong | udp::SendFault::Refused if told => Some(0),
+            udp::SendFault::TooLong | udp::SendFault::Refused if is_error => Some(0),
             udp::SendFault::TooLong | udp::SendFault::Refused => {
                 self.engine.handle_send_fault(id, lane, SendFault::Refused, turn);
                 Some(0)

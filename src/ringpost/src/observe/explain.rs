@@ -215,10 +215,10 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn at(&self, door: &Listener<'_>) -> ListenerExplained {
-        let mut told = Recorder { steps: Vec::new(), disk: self.disk, denied: door.denied() };
-        door.preface(self.settings, &mut told);
+        let mut recorder = Recorder { steps: Vec::new(), disk: self.disk, denied: door.denied() };
+        door.preface(self.settings, &mut recorder);
         let decided = match door.admits_phones(self.settings) {
-            true => self.decide(door.resource(self.question.name), &mut told),
+            true => self.decide(door.resource(self.question.name), &mut recorder),
             false => ExplainedDecision {
                 read: "refuse",
                 upload: "refuse",
@@ -227,10 +227,10 @@ impl Walk<'_> {
             },
         };
         let ExplainedDecision { read, upload, delete, served } = decided;
-        told.tell("served", served.as_deref().unwrap_or("nothing"));
+        recorder.tell("served", served.as_deref().unwrap_or("nothing"));
         ListenerExplained {
             listener: door.to_string(),
-            steps: told.steps,
+            steps: recorder.steps,
             decision: read.into(),
             upload: upload.into(),
             delete: delete.into(),
@@ -238,24 +238,24 @@ impl Walk<'_> {
         }
     }
 
-    fn decide(&self, resource: Resource<'_>, told: &mut Recorder<'_>) -> ExplainedDecision {
+    fn decide(&self, resource: Resource<'_>, recorder: &mut Recorder<'_>) -> ExplainedDecision {
         let client = self.question.client;
         let request = Request { client, resource, operation: Operation::Read, proven: None };
-        let decision = policy::resolve(&request, self.snapshot, told);
-        let served = self.served(&request, &decision.action, told);
+        let decision = policy::resolve(&request, self.snapshot, recorder);
+        let served = self.served(&request, &decision.action, recorder);
         if let Action::NeedsCredentials { row } = decision.action {
-            self.tell_protected(&request, row, told);
+            self.tell_protected(&request, row, recorder);
         }
         let is_name = decision.name.is_some() || matches!(decision.action, Action::Redirect(_));
         let (upload, delete) = match is_name {
-            true => (self.upload(&request, told), self.delete(&request, told)),
+            true => (self.upload(&request, recorder), self.delete(&request, recorder)),
             false => ("refuse", "refuse"),
         };
         ExplainedDecision { read: decision.action.word(), upload, delete, served }
     }
 
     /// Explains what a phone gets if it sends the password that a row requires.
-    fn tell_protected(&self, request: &Request<'_>, row: usize, told: &mut Recorder<'_>) {
+    fn tell_protected(&self, request: &Request<'_>, row: usize, recorder: &mut Recorder<'_>) {
         let rows = &self.snapshot.policy.protections.0;
         let Some(requirement) = rows.get(row).map(|row| &row.requirement) else { return };
         if let Resource::Tftp { .. } = request.resource {
@@ -265,9 +265,9 @@ impl Walk<'_> {
         let proof = Proof { users: requirement.users.clone(), user: user.into() };
         let request = Request { proven: Some(&proof), ..*request };
         let decision = policy::resolve(&request, self.snapshot, &mut NoTrace);
-        let served = self.served(&request, &decision.action, told);
+        let served = self.served(&request, &decision.action, recorder);
         let served = served.as_deref().unwrap_or("nothing");
-        told.tell("protect", format_args!("with the password: {served}"));
+        recorder.tell("protect", format_args!("with the password: {served}"));
     }
 
     /// Returns what the phone gets.
@@ -275,10 +275,10 @@ impl Walk<'_> {
         &self,
         request: &Request<'_>,
         action: &Action<'_>,
-        told: &mut Recorder<'_>,
+        recorder: &mut Recorder<'_>,
     ) -> Option<String> {
         match action {
-            Action::Serve(entry) | Action::ServeOverride(entry) => self.file(entry, told),
+            Action::Serve(entry) | Action::ServeOverride(entry) => self.file(entry, recorder),
             Action::ServeCa(_) => Some(self.settings.ca.dir.join("ca.pem").display().to_string()),
             Action::Vault { owner, fallback } => {
                 let vault = match request.resource {
@@ -287,7 +287,7 @@ impl Walk<'_> {
                         self.snapshot.policy.ftp.vault.as_ref()
                     }
                 };
-                self.of_vault(request, owner, vault?, *fallback, told)
+                self.of_vault(request, owner, vault?, *fallback, recorder)
             }
             Action::Refuse(_)
             | Action::NeedsCredentials { .. }
@@ -301,13 +301,13 @@ impl Walk<'_> {
     }
 
     /// Describes a file of the catalog if it can be read.
-    fn file(&self, entry: &Entry, told: &mut Recorder<'_>) -> Option<String> {
+    fn file(&self, entry: &Entry, recorder: &mut Recorder<'_>) -> Option<String> {
         let root = self.snapshot.catalog.roots.get(usize::from(entry.root.0))?;
         let path = format!("{}/{}", root.dir.display(), entry.path);
         let unreadable = self.disk.and_then(|disk| disk.why_unreadable(Path::new(&path)));
         match unreadable {
             Some(why) => {
-                told.tell("disk", why);
+                recorder.tell("disk", why);
                 None
             }
             None => Some(path),
@@ -320,7 +320,7 @@ impl Walk<'_> {
         owner: &VaultOwner,
         vault: &VaultPolicy,
         fallback: Option<&Arc<Entry>>,
-        told: &mut Recorder<'_>,
+        recorder: &mut Recorder<'_>,
     ) -> Option<String> {
         let dir = vault.dir.display();
         let is_stored = match owner {
@@ -330,18 +330,18 @@ impl Walk<'_> {
             VaultOwner::LoggedIn(_) => None,
         };
         if let (Resource::Http { .. }, VaultOwner::Named(item)) = (request.resource, owner) {
-            told.tell("vault", who_may(&vault.auth));
-            told.tell("vault", "its newest version comes first; without one, the file above");
-            let or = fallback.and_then(|entry| self.file(entry, told));
+            recorder.tell("vault", who_may(&vault.auth));
+            recorder.tell("vault", "its newest version comes first; without one, the file above");
+            let or = fallback.and_then(|entry| self.file(entry, recorder));
             if is_stored == Some(false) {
-                told.tell("vault", "nothing of it is stored now");
+                recorder.tell("vault", "nothing of it is stored now");
                 return or;
             }
             let or = or.map_or(String::new(), |file| format!(", or {file}"));
             return Some(format!("the newest {item} of {dir}{or}"));
         }
         if is_stored == Some(false) {
-            told.tell("vault", "nothing of it is stored now");
+            recorder.tell("vault", "nothing of it is stored now");
             return None;
         }
         let ftp = &self.snapshot.policy.ftp;
@@ -349,22 +349,22 @@ impl Walk<'_> {
             (Identification::NoCommunity, _) => None,
             (Identification::Trusted(_), owner) => {
                 let VaultOwner::Named(item) = owner else { return None };
-                told.tell("vault", format_args!("{item}, whoever is logged in"));
+                recorder.tell("vault", format_args!("{item}, whoever is logged in"));
                 Some(format!("the newest {item} of {dir}"))
             }
             (Identification::AsksPhone, owner) => {
                 let (port, client) = (ftp.snmp.port, self.question.client);
-                told.tell("who", format_args!("at port {port}; see: ringpost snmp {client}"));
+                recorder.tell("who", format_args!("at port {port}; see: ringpost snmp {client}"));
                 match owner {
                     VaultOwner::Named(item) => {
                         let extension = &item.extension;
                         let text = format!("{item}, if it says {extension}; else refused");
-                        told.tell("vault", text);
+                        recorder.tell("vault", text);
                         Some(format!("the newest {item} of {dir}, if {extension} is logged in"))
                     }
                     VaultOwner::LoggedIn(family) => {
                         let text = format!("<what it says>_{family}.txt; refused if nothing");
-                        told.tell("vault", text);
+                        recorder.tell("vault", text);
                         Some(format!("the newest {family} of whoever is logged in, of {dir}"))
                     }
                 }
@@ -392,7 +392,7 @@ mod tests {
     use engine::catalog::{Entry, Root, RootId};
     use std::sync::Arc;
 
-    fn told(name: &str, client: &str, config: &str) -> Explained {
+    fn explained_at(name: &str, client: &str, config: &str) -> Explained {
         told_at(name, client, config, None, None)
     }
 
@@ -422,7 +422,7 @@ mod tests {
     fn every_step_to_a_file_is_told() {
         let config = "data_dir = \"/d\"\n[tftp]\n[[tftp.subnet]]\nnet = [\"10.1.0.0/16\"]\n\
                       blksize_max = 1300";
-        let explained = told("\\DIR\\a.TXT", "10.1.2.3", config);
+        let explained = explained_at("\\DIR\\a.TXT", "10.1.2.3", config);
         assert_eq!(
             explained.text,
             "\\\\DIR\\\\a.TXT asked by 10.1.2.3 over TFTP\n\
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn whoever_is_not_on_the_list_gets_nothing_and_the_list_is_named() {
         let explained =
-            told("dir/a.txt", "8.8.8.8", "[tftp]\n[access]\ntftp_allow = [\"10.0.0.0/8\"]");
+            explained_at("dir/a.txt", "8.8.8.8", "[tftp]\n[access]\ntftp_allow = [\"10.0.0.0/8\"]");
         assert!(explained.text.contains("the address is not on `tftp_allow` in [access]"));
         assert!(explained.text.ends_with("served    nothing\n"), "{}", explained.text);
         assert!(!explained.served);
@@ -450,14 +450,14 @@ mod tests {
     #[test]
     fn a_phone_that_is_refused_is_told_of_the_override_file() {
         let config = "[tftp]\n[access]\nallow = [\"10.0.0.0/8\"]";
-        let explained = told("46xxSettings.txt", "8.8.8.8", config);
+        let explained = explained_at("46xxSettings.txt", "8.8.8.8", config);
         assert!(explained.text.contains("override  fxd_settings.txt would be served"));
         assert!(!explained.served, "{}", explained.text);
     }
 
     #[test]
     fn a_name_that_leads_out_of_the_root_is_told_so() {
-        let explained = told("../../etc/passwd", "10.0.0.1", "[tftp]\n");
+        let explained = explained_at("../../etc/passwd", "10.0.0.1", "[tftp]\n");
         assert!(!explained.served);
         assert!(explained.text.contains("name      refused: "), "{}", explained.text);
     }
@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn listeners_that_do_the_same_are_told_of_once() {
-        let explained = told("/Dir/A.txt", "10.1.2.3", BOTH);
+        let explained = explained_at("/Dir/A.txt", "10.1.2.3", BOTH);
         let heads: Vec<_> = explained.text.lines().filter(|line| !line.starts_with(' ')).collect();
         assert_eq!(
             heads,
@@ -519,7 +519,7 @@ mod tests {
             )
         };
         let put = |name, dir| {
-            let text = told(name, "10.1.2.3", &row(dir)).text;
+            let text = explained_at(name, "10.1.2.3", &row(dir)).text;
             let line = text.lines().find_map(|line| line.trim().strip_prefix("put"));
             line.unwrap().trim().to_owned()
         };
@@ -538,7 +538,7 @@ mod tests {
 
     #[test]
     fn programs_are_told_the_same() {
-        let explained = told("dir/a.txt", "::ffff:10.1.2.3", "data_dir = \"/d\"\n[tftp]\n");
+        let explained = explained_at("dir/a.txt", "::ffff:10.1.2.3", "data_dir = \"/d\"\n[tftp]\n");
         let json = serde_json::to_value(&explained).unwrap();
         assert_eq!(json["served"], true);
         let listener = &json["listeners"][0];
@@ -598,7 +598,7 @@ mod tests {
                       client_auth = \"optional\"\nclient_ca = \"ca.pem\"\n\
                       [[https]]\nlisten = [\"0.0.0.0:412\"]\nroot = [\"a\", \"b\"]\n\
                       authenticate_only = true\nvault = true\n[vault]\nauth = \"pinned\"";
-        let text = told("7001_96xxdata.txt", "10.1.2.3", config).text;
+        let text = explained_at("7001_96xxdata.txt", "10.1.2.3", config).text;
         assert_eq!(text.matches("asked by").count(), 2, "{text}");
         assert!(text.contains("TLS 1.2 and 1.3; a phone may show a certificate"), "{text}");
         assert!(text.contains("authenticated and not encrypted"), "{text}");

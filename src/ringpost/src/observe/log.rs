@@ -105,10 +105,10 @@ impl LogHandle {
     pub(crate) fn gap(&self) -> Option<u64> {
         let shared = &*self.output.0;
         let lost = shared.lost.load(Relaxed);
-        if lost == shared.told.load(Relaxed) || !shared.writes.load(Relaxed) {
+        if lost == shared.lost_reported.load(Relaxed) || !shared.writes.load(Relaxed) {
             return None;
         }
-        Some(lost - shared.told.swap(lost, Relaxed))
+        Some(lost - shared.lost_reported.swap(lost, Relaxed))
     }
 }
 
@@ -121,7 +121,7 @@ struct Shared {
     sink: Mutex<Sink>,
     /// Lines that could not be written, and how many of them the log has reported.
     lost: AtomicU64,
-    told: AtomicU64,
+    lost_reported: AtomicU64,
     /// Whether the last line was written.
     writes: AtomicBool,
     /// Whether the journal reads the lines: it adds the time itself and needs their priority.
@@ -224,9 +224,9 @@ impl Sink {
                 Ok(()) => true,
                 Err(trouble) => {
                     if let Some(trouble) = trouble {
-                        let told = format!("ringpost: {trouble}");
-                        let told = journal::lines(Level::ERROR, &told);
-                        StderrLines::default().write_line(told.as_bytes());
+                        let line = format!("ringpost: {trouble}");
+                        let line = journal::lines(Level::ERROR, &line);
+                        StderrLines::default().write_line(line.as_bytes());
                     }
                     false
                 }
@@ -244,7 +244,7 @@ struct RotatingFile {
     open: Option<Open>,
     tried_at: Option<SystemTime>,
     /// Whether the current fault has been reported.
-    told: bool,
+    is_reported: bool,
 }
 
 struct Open {
@@ -263,7 +263,7 @@ impl RotatingFile {
             age_max: log.age_max,
             open: None,
             tried_at: None,
-            told: false,
+            is_reported: false,
         }
     }
 
@@ -274,7 +274,7 @@ impl RotatingFile {
     fn write_line(&mut self, line: &[u8], now: SystemTime) -> Result<(), Option<String>> {
         match self.try_line(line, now) {
             Ok(()) => {
-                self.told = false;
+                self.is_reported = false;
                 Ok(())
             }
             Err(fault) => {
@@ -283,8 +283,8 @@ impl RotatingFile {
                     "the log file {path} cannot be written ({fault}); lines are lost until it \
                      can: free the disk or mend its rights, the daemon goes on"
                 );
-                let first = !self.told;
-                self.told = true;
+                let first = !self.is_reported;
+                self.is_reported = true;
                 Err(first.then_some(trouble))
             }
         }
@@ -477,7 +477,7 @@ mod tests {
         let handle = LogHandle::unheard();
         let mut output = handle.output.clone();
         let mut broken = log(dir.path(), 1 << 20, Duration::ZERO);
-        broken.told = true;
+        broken.is_reported = true;
         *handle.output.0.sink.lock() = Sink::File(broken);
         output.write_all(b"lost\n").unwrap();
         output.write_all(b"lost too\n").unwrap();

@@ -278,9 +278,10 @@ impl DaemonState {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let settings = self.settings.load();
         let notes = self.notes.lock();
-        let told = settings.warnings.iter().chain(&notes.of_files).chain(&notes.warnings).cloned();
-        let told = told.chain(crate::observe::store_metrics::warnings(&notes.beside));
-        told.chain(notes.disks.iter().filter_map(DiskStatus::warning)).collect()
+        let warnings =
+            settings.warnings.iter().chain(&notes.of_files).chain(&notes.warnings).cloned();
+        let warnings = warnings.chain(crate::observe::store_metrics::warnings(&notes.beside));
+        warnings.chain(notes.disks.iter().filter_map(DiskStatus::warning)).collect()
     }
 
     /// Records the result of a reload.

@@ -43,9 +43,9 @@ impl StderrLines {
         }
         if self.lost > 0 {
             let lost = self.lost;
-            let told = format!("ringpost: {lost} lines were lost: nobody read standard error");
-            let told = journal::lines(Level::WARN, &told);
-            if self.out.write(&mut io::stderr(), told.as_bytes()).is_err() {
+            let line = format!("ringpost: {lost} lines were lost: nobody read standard error");
+            let line = journal::lines(Level::WARN, &line);
+            if self.out.write(&mut io::stderr(), line.as_bytes()).is_err() {
                 return false;
             }
             self.lost = 0;

@@ -118,17 +118,17 @@ mod tests {
 
     #[test]
     fn a_vault_that_is_nearly_full_is_told_of_before_it_is() {
-        let told = |bytes, left| {
+        let warning = |bytes, left| {
             let gauge = |name, value| Figure { name, kind: Kind::Gauge, help: "", value };
             let (bytes, left) = (gauge("vault_bytes", bytes), gauge("vault_bytes_left", left));
             warnings(&[bytes, gauge("vault_bytes_max", 1_000), left]).pop().unwrap_or_default()
         };
-        assert_eq!(told(799, 201), "");
-        let total = told(810, 190);
+        assert_eq!(warning(799, 201), "");
+        let total = warning(810, 190);
         assert!(total.contains("81 % full") && total.contains("`total_max`"), "{total}");
-        let reserve = told(90, 10);
+        let reserve = warning(90, 10);
         assert!(reserve.contains("90 % full") && reserve.contains("`reserve`"), "{reserve}");
-        assert_eq!(told(0, 500), "", "an empty vault on a small disk");
+        assert_eq!(warning(0, 500), "", "an empty vault on a small disk");
     }
 
     #[test]

@@ -88,18 +88,18 @@ impl Digests {
     /// files are hashed anew after each start.
     #[must_use]
     pub fn of(dir: &Path) -> Digests {
-        let told = |why: io::Error| {
+        let warn = |why: io::Error| {
             let dir = dir.display();
             tracing::warn!("{dir}: entity tags are made anew after each start: {why}");
         };
         match server_id(dir) {
             Ok(id) => id.install(),
             Err(why) => {
-                told(why);
+                warn(why);
                 random_id().unwrap_or_default().install();
             }
         }
-        Digests::open(dir).map_err(told).unwrap_or_default()
+        Digests::open(dir).map_err(warn).unwrap_or_default()
     }
 
     /// Loads the digests kept in a directory.

@@ -216,7 +216,7 @@ impl Watch {
                 .with_digests(Arc::clone(self.published.digests()))
                 .with_end(Arc::clone(&shared.stopping)),
             fs_watcher: FsWatcher::new(path, &events, &lost),
-            told: Omissions::new(),
+            reported: Omissions::new(),
             received,
             lost,
             touched: HashMap::new(),

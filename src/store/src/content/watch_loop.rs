@@ -34,7 +34,7 @@ pub(super) struct WatchLoop {
     pub(super) scanner: Scanner,
     pub(super) fs_watcher: FsWatcher,
     /// The omissions that the log mentioned last.
-    pub(super) told: Omissions,
+    pub(super) reported: Omissions,
     pub(super) received: Receiver<FsEvent>,
     /// Set when an event found the queue full.
     pub(super) lost: Arc<AtomicBool>,
@@ -242,8 +242,8 @@ impl WatchLoop {
         let omissions = self.scanner.omissions();
         let root = self.fs_watcher.path.display();
         for (omission, omitted) in &omissions {
-            let told = self.told.get(omission);
-            if told == Some(omitted) {
+            let reported = self.reported.get(omission);
+            if reported == Some(omitted) {
                 continue;
             }
             let (count, first) = (omitted.count, &omitted.first);
@@ -256,9 +256,9 @@ impl WatchLoop {
                 tracing::warn!("{root}: not served: {omission} ({count}, the first is {first})");
             }
         }
-        if self.told.contains_key(&Omission::Root) && !omissions.contains_key(&Omission::Root) {
+        if self.reported.contains_key(&Omission::Root) && !omissions.contains_key(&Omission::Root) {
             tracing::info!("{root}: served again");
         }
-        self.told = omissions;
+        self.reported = omissions;
     }
 }

@@ -22,7 +22,7 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 /// Interval between two log messages that one file is cut.
 const TELL_EVERY: Duration = Duration::from_secs(3_600);
 /// Most files whose last log message is remembered.
-const TOLD_MAX: usize = 1_024;
+const LOGGED_MAX: usize = 1_024;
 
 /// What stays of the existing file before an upload.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(super) struct Cuts {
     /// All bytes removed so far.
     pub(super) bytes: u64,
     /// For each file, when the log last mentioned it, and the bytes removed since.
-    told: HashMap<PathBuf, (Instant, u64)>,
+    logged: HashMap<PathBuf, (Instant, u64)>,
 }
 
 impl Cuts {
@@ -77,7 +77,7 @@ impl Cuts {
             return None;
         }
         self.bytes += bytes;
-        let known = self.told.get_mut(path);
+        let known = self.logged.get_mut(path);
         let untold = match known {
             Some((at, untold)) if now.duration_since(*at) < TELL_EVERY => {
                 *untold += bytes;
@@ -86,10 +86,10 @@ impl Cuts {
             Some((_, untold)) => *untold,
             None => 0,
         };
-        if self.told.len() >= TOLD_MAX {
-            self.told.clear();
+        if self.logged.len() >= LOGGED_MAX {
+            self.logged.clear();
         }
-        self.told.insert(path.to_path_buf(), (now, 0));
+        self.logged.insert(path.to_path_buf(), (now, 0));
         let (path, bytes) = (path.display(), bytes + untold);
         Some(format!(
             "{path} is as large as the `max` of its [[upload]] row allows, {bytes_max} bytes, so \
@@ -133,15 +133,15 @@ mod tests {
     fn the_log_is_told_once_an_hour_of_each_file_that_is_cut() {
         let mut cuts = Cuts::default();
         let now = Instant::now();
-        let mut told = |path: &str, bytes, minutes: u64| {
+        let mut logged = |path: &str, bytes, minutes: u64| {
             let at = now + Duration::from_secs(minutes * 60);
             cuts.note(Path::new(path), bytes, 100, at).unwrap_or_default()
         };
-        assert_eq!(told("a", 0, 0), "");
-        assert!(told("a", 7, 0).contains("oldest 7 bytes"));
-        assert_eq!(told("a", 8, 59), "");
-        assert!(told("b", 9, 59).contains("oldest 9 bytes"));
-        assert!(told("a", 1, 61).contains("oldest 9 bytes"));
+        assert_eq!(logged("a", 0, 0), "");
+        assert!(logged("a", 7, 0).contains("oldest 7 bytes"));
+        assert_eq!(logged("a", 8, 59), "");
+        assert!(logged("b", 9, 59).contains("oldest 9 bytes"));
+        assert!(logged("a", 1, 61).contains("oldest 9 bytes"));
         assert_eq!(cuts.bytes, 25);
     }
 }

@@ -105,11 +105,11 @@ impl Caller {
             Some(security) => {
                 let session = self.session.get_or_insert_with(|| security.session());
                 let begun = security.connection(Arc::clone(session));
-                let told = |fault: rustls::Error| Trouble {
+                let describe = |fault: rustls::Error| Trouble {
                     loss: Loss::Unsecured,
                     words: fault.to_string(),
                 };
-                Some(begun.map_err(told)?)
+                Some(begun.map_err(describe)?)
             }
         };
         let place = (registry, Token(id as usize));

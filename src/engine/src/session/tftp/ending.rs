@@ -89,9 +89,9 @@ impl Engine {
         let (Some(words), Datagram { peer, port, .. }) = (words, datagram) else { return };
         let Some(entry) = self.recent_peers.take_read(peer, port, turn.now) else { return };
         let bytes = entry.version.bytes;
-        let told = (Verb::Fetch, Subject::File(entry));
+        let about = (Verb::Fetch, Subject::File(entry));
         let outcome = Outcome::Aborted(Abort::ByPhone(code.0));
-        let record = Record::new(Protocol::Tftp, peer, told, turn.now, outcome);
+        let record = Record::new(Protocol::Tftp, peer, about, turn.now, outcome);
         let words = Some(words.into());
         let record = Record { bytes, of_bytes: Some(bytes), words, ..record };
         self.note(record, turn.counters);
@@ -214,7 +214,7 @@ impl Engine {
         turn: &mut TurnContext<'_>,
     ) -> Option<Transfer> {
         let transfer = self.forget(id, turn)?;
-        let (began, told) = match &transfer.state {
+        let (began, is_logged) = match &transfer.state {
             TransferState::Waiting => (false, false),
             TransferState::Opening | TransferState::Sending(..) => (true, false),
             // A stored upload has its record already, and its slot is free.
@@ -223,7 +223,7 @@ impl Engine {
         if began {
             turn.admission.slots.end(transfer.peer.ip(), turn.now);
         }
-        if !told {
+        if !is_logged {
             let mut record = record(&transfer, outcome, turn.now);
             record.words = words.map(Box::from);
             if outcome == Outcome::TimedOut && record.bytes == 0 {
@@ -297,14 +297,14 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
             (receiving.bytes_taken(), announced, 0, receiving.rto().round_trip().smoothed())
         }
     };
-    let told = (transfer.file.verb(), transfer.file.subject());
+    let about = (transfer.file.verb(), transfer.file.subject());
     Record {
         took: now.since(transfer.began),
         bytes,
         of_bytes,
         blocks_resent,
         round_trip: trip,
-        ..Record::new(Protocol::Tftp, transfer.peer, told, transfer.began, outcome)
+        ..Record::new(Protocol::Tftp, transfer.peer, about, transfer.began, outcome)
     }
 }
 

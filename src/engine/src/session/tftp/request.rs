@@ -394,8 +394,8 @@ impl Engine {
         turn: &TurnContext<'_>,
     ) {
         let verb = if write { Verb::Send } else { Verb::Fetch };
-        let (told, outcome) = ((verb, subject), Outcome::Refused(refusal));
-        let record = Record::new(Protocol::Tftp, datagram.peer, told, turn.now, outcome);
+        let (about, outcome) = ((verb, subject), Outcome::Refused(refusal));
+        let record = Record::new(Protocol::Tftp, datagram.peer, about, turn.now, outcome);
         self.note(record, turn.counters);
     }
 }

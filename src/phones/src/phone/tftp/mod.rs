@@ -324,7 +324,7 @@ impl Transfer {
         let behaviour = self.client.behaviour;
         let acks = 1 + behaviour.extra_acks;
         if ends_file {
-            if self.size_told.is_some_and(|told| told != self.tally.bytes) {
+            if self.size_told.is_some_and(|announced| announced != self.tally.bytes) {
                 return self.fault(ServerFault::SizeDiffers);
             }
             self.due.acks = if behaviour.keeps_last_ack { 0 } else { acks };

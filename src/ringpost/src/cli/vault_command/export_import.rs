@@ -119,7 +119,7 @@ impl Vault {
             };
             ExportImportError::ImportStopped { added: intake.added, cause }
         })?;
-        let mut text = told(&intake);
+        let mut text = summary(&intake);
         if restore {
             text += &self.restore_all(&intake)?;
         }
@@ -151,7 +151,7 @@ impl Vault {
     }
 }
 
-fn told(intake: &Intake) -> String {
+fn summary(intake: &Intake) -> String {
     let mut text = format!("{} versions are new, {} were there\n", intake.added, intake.there);
     for path in &intake.differing_paths {
         let _ = writeln!(text, "{path} is there with other bytes, which stay");

@@ -224,8 +224,8 @@ fn served(
 }
 
 /// Returns whether an explanation agrees with the server about a read request.
-fn tells_read(told: &ListenerExplained, seen: &ObservedAction, snapshot: &Snapshot) -> bool {
-    match (seen, &*told.decision, told.served.as_deref()) {
+fn tells_read(listener: &ListenerExplained, seen: &ObservedAction, snapshot: &Snapshot) -> bool {
+    match (seen, &*listener.decision, listener.served.as_deref()) {
         (ObservedAction::Serves(root, path), "serve" | "serve_override", Some(served)) => {
             let dir = snapshot.catalog.roots[usize::from(*root)].dir.display().to_string();
             served == format!("{dir}/{path}")
@@ -254,10 +254,10 @@ fn tells_read(told: &ListenerExplained, seen: &ObservedAction, snapshot: &Snapsh
 }
 
 /// Returns whether an explanation agrees with the server about a request to store.
-fn tells_write(told: &ListenerExplained, seen: &ObservedAction, settings: &Settings) -> bool {
-    let put = told.steps.iter().find(|step| matches!(&*step.step, "put" | "store"));
+fn tells_write(listener: &ListenerExplained, seen: &ObservedAction, settings: &Settings) -> bool {
+    let put = listener.steps.iter().find(|step| matches!(&*step.step, "put" | "store"));
     let put = put.map_or("", |step| &step.text);
-    match (seen, &*told.upload) {
+    match (seen, &*listener.upload) {
         (ObservedAction::Stores(directory, name), "store") => {
             let dir = settings.upload_dir(*directory).unwrap().display().to_string();
             put.contains(&dir) && (put.contains(&format!(" as {name},")) || !put.contains(" as "))
@@ -266,7 +266,8 @@ fn tells_write(told: &ListenerExplained, seen: &ObservedAction, settings: &Setti
             true
         }
         (ObservedAction::Refuses, "vault") => {
-            told.listener.starts_with("FTP") && (told.served.is_none() || tells_other(told))
+            listener.listener.starts_with("FTP")
+                && (listener.served.is_none() || tells_other(listener))
         }
         (ObservedAction::Redirects(to), "redirect") => put.contains(to.as_str()),
         (ObservedAction::Refuses, upload) => matches!(upload, "refuse" | "needs_credentials"),
@@ -283,10 +284,10 @@ fn tells_write(told: &ListenerExplained, seen: &ObservedAction, settings: &Setti
 }
 
 /// Returns whether an explanation agrees with the server about a request to delete.
-fn tells_delete(told: &ListenerExplained, seen: &ObservedAction, settings: &Settings) -> bool {
-    let text = told.steps.iter().find(|step| step.step == "delete");
+fn tells_delete(listener: &ListenerExplained, seen: &ObservedAction, settings: &Settings) -> bool {
+    let text = listener.steps.iter().find(|step| step.step == "delete");
     let text = text.map_or("", |step| &step.text);
-    match (seen, &*told.delete) {
+    match (seen, &*listener.delete) {
         (ObservedAction::Deletes(directory, name), "delete") => {
             let dir = settings.upload_dir(*directory).unwrap().display().to_string();
             text.ends_with(&format!("{name} in {dir}"))
@@ -307,8 +308,8 @@ fn tells_delete(told: &ListenerExplained, seen: &ObservedAction, settings: &Sett
 }
 
 /// The vault answers only for another user than the one who is logged in.
-fn tells_other(told: &ListenerExplained) -> bool {
-    told.served.as_deref().is_some_and(|served| served.contains("if 2002 is logged in"))
+fn tells_other(listener: &ListenerExplained) -> bool {
+    listener.served.as_deref().is_some_and(|served| served.contains("if 2002 is logged in"))
 }
 
 #[test]
@@ -336,12 +337,12 @@ fn the_server_and_explain_say_the_same() {
             let protocol = protocols[dice.roll(4)];
             let question = Question { name, client, protocol: Some(protocol), listener: None };
             let explained = explain_with(&question, &settings, &snapshot.catalog, None);
-            let told = &explained.listeners[0];
+            let listener = &explained.listeners[0];
             let [read, write, delete] = served(&snapshot, protocol, client, name);
             let about = format!("{text}\n{}\n{read:?} {write:?} {delete:?}", explained.text);
-            assert!(tells_read(told, &read, &snapshot), "{about}");
-            assert!(tells_write(told, &write, &settings), "{about}");
-            assert!(tells_delete(told, &delete, &settings), "{about}");
+            assert!(tells_read(listener, &read, &snapshot), "{about}");
+            assert!(tells_write(listener, &write, &settings), "{about}");
+            assert!(tells_delete(listener, &delete, &settings), "{about}");
             for seen in [&read, &write, &delete] {
                 counts[match seen {
                     ObservedAction::Serves(..) => 0,

@@ -67,22 +67,22 @@ impl Listener<'_> {
     }
 
     /// Adds the steps before any request.
-    pub(super) fn preface(&self, settings: &Settings, told: &mut Recorder<'_>) {
+    pub(super) fn preface(&self, settings: &Settings, recorder: &mut Recorder<'_>) {
         match self {
             Listener::Tftp => {}
             Listener::Http(listeners) => {
                 if let Some(how) = secured(listeners[0], settings) {
-                    told.tell("secured", how);
+                    recorder.tell("secured", how);
                 }
             }
             Listener::Ftp(..) => {
                 let phones = &settings.policy.ftp.phones;
                 let names: Vec<_> = phones.iter().map(|name| &**name).collect();
                 match names.is_empty() {
-                    true => told.tell("log in", "no phone may: `phones` in [ftp] names nobody"),
+                    true => recorder.tell("log in", "no phone may: `phones` in [ftp] names nobody"),
                     false => {
                         let names = names.join(" or ");
-                        told.tell("log in", format_args!("as {names}, with any password"));
+                        recorder.tell("log in", format_args!("as {names}, with any password"));
                     }
                 }
             }
@@ -174,13 +174,13 @@ mod tests {
                        trusted_networks = [\"10.9.0.0/16\"]\n[vault]\n\
                        [snmp]\ncommunities = [{ community = \"x\", from = [\"10.0.0.0/8\"] }]\n";
 
-    fn told(requested: &str, client: &str) -> Explained {
+    fn explained_at(requested: &str, client: &str) -> Explained {
         told_at(requested, client, FTP, Some(Protocol::Ftp), None)
     }
 
     #[test]
     fn a_file_of_the_roots_is_found_by_any_phone() {
-        let explained = told("dir/A.txt", "10.1.2.3");
+        let explained = explained_at("dir/A.txt", "10.1.2.3");
         assert_eq!(
             explained.text,
             "dir/A.txt asked by 10.1.2.3 over FTP at 0.0.0.0:21, [::]:21, 0.0.0.0:990\n\
@@ -193,32 +193,32 @@ mod tests {
              \x20 served    /d/common/Dir/A.txt\n"
         );
         assert!(explained.served);
-        assert!(!told("../a.txt", "10.1.2.3").served);
+        assert!(!explained_at("../a.txt", "10.1.2.3").served);
     }
 
     #[test]
     fn data_of_the_vault_depends_on_who_the_phone_says_is_logged_in() {
-        let named = told("2001_4620data.txt", "10.1.2.3");
+        let named = explained_at("2001_4620data.txt", "10.1.2.3");
         let end = "served    the newest 2001_4620data.txt of /d/vault, if 2001 is logged in\n";
         assert!(named.served && named.text.ends_with(end), "{}", named.text);
         assert!(named.text.contains("see: ringpost snmp 10.1.2.3"));
-        let plain = told("4621data.txt", "10.1.2.3");
+        let plain = explained_at("4621data.txt", "10.1.2.3");
         let end = "served    the newest 4620data of whoever is logged in, of /d/vault\n";
         assert!(plain.served && plain.text.ends_with(end), "{}", plain.text);
     }
 
     #[test]
     fn a_phone_that_is_not_asked_must_name_the_extension() {
-        let named = told("2001_4620data.txt", "10.9.2.3");
+        let named = explained_at("2001_4620data.txt", "10.9.2.3");
         assert!(named.text.contains("who       not asked: 10.9.0.0/16 of `trusted_networks`"));
         assert!(named.text.ends_with("served    the newest 2001_4620data.txt of /d/vault\n"));
-        let plain = told("4620data.txt", "10.9.2.3");
+        let plain = explained_at("4620data.txt", "10.9.2.3");
         assert!(!plain.served && plain.text.contains("the name must begin with the extension"));
     }
 
     #[test]
     fn a_phone_that_cannot_be_asked_is_refused() {
-        let explained = told("2001_4620data.txt", "192.168.1.1");
+        let explained = explained_at("2001_4620data.txt", "192.168.1.1");
         assert!(!explained.served);
         assert!(explained.text.contains("no community of [snmp] is for this address"));
     }

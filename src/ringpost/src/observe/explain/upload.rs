@@ -10,7 +10,11 @@ use wire::name::FileName;
 
 impl Walk<'_> {
     /// Explains the decision about a request to store; returns its keyword.
-    pub(super) fn upload(&self, request: &Request<'_>, told: &mut Recorder<'_>) -> &'static str {
+    pub(super) fn upload(
+        &self,
+        request: &Request<'_>,
+        recorder: &mut Recorder<'_>,
+    ) -> &'static str {
         let request = Request { operation: Operation::Write, ..*request };
         let decision = policy::resolve(&request, self.snapshot, &mut NoTrace);
         let label = match request.resource {
@@ -62,12 +66,16 @@ impl Walk<'_> {
             | Action::ServeCa(_)
             | Action::Delete { .. } => return "refuse",
         };
-        told.tell(label, text);
+        recorder.tell(label, text);
         decision.action.word()
     }
 
     /// Explains if a name may be deleted; returns the decision's keyword.
-    pub(super) fn delete(&self, request: &Request<'_>, told: &mut Recorder<'_>) -> &'static str {
+    pub(super) fn delete(
+        &self,
+        request: &Request<'_>,
+        recorder: &mut Recorder<'_>,
+    ) -> &'static str {
         if let Resource::Tftp { .. } = request.resource {
             return "refuse";
         }
@@ -79,11 +87,12 @@ impl Walk<'_> {
                 let dir = self.settings.upload_dir(rule.directory);
                 let dir = dir.map_or("nowhere".into(), |dir| dir.display().to_string());
                 let pattern = &rule.pattern;
-                told.tell("delete", format_args!("row {pattern:?} of [[upload]]: {name} in {dir}"));
+                recorder
+                    .tell("delete", format_args!("row {pattern:?} of [[upload]]: {name} in {dir}"));
             }
             Action::Redirect(to) => {
                 let (code, location) = (to.status.code(), to.location.escape_ascii());
-                told.tell("delete", format_args!("sent to {location} ({code})"));
+                recorder.tell("delete", format_args!("sent to {location} ({code})"));
             }
             // The vault has its own words, and nothing else is ever deleted.
             Action::Vault { .. }

@@ -48,9 +48,9 @@ fn state() -> Arc<DaemonState> {
         (Protocol::Tftp, Outcome::TimedOut),
         (Protocol::Https, Outcome::Refused(Refusal::NoSuchFile)),
     ] {
-        let told = (Verb::Fetch, Subject::Unreadable);
+        let about = (Verb::Fetch, Subject::Unreadable);
         let peer = SocketAddr::from(([10, 0, 0, 1], 9));
-        recorder.transfer_ended(&Record::new(protocol, peer, told, Instant::START, outcome));
+        recorder.transfer_ended(&Record::new(protocol, peer, about, Instant::START, outcome));
     }
     recorder.turn_ended(Instant::START, Instant::from_millis(2_000));
     let fault = |fault: Option<&str>, port| certificate("shared.pem", fault, port);
@@ -117,7 +117,7 @@ fn the_last_reload_is_told_with_the_time_of_the_last_that_was_taken() {
         lines(&state, Exposition::Text)
     };
     let at = "ringpost_config_last_reload_success_timestamp_seconds";
-    for (at_unix_s, taken, told_at, told) in [(77, true, 77, 1), (99, false, 77, 0)] {
+    for (at_unix_s, taken, told_at, about) in [(77, true, 77, 1), (99, false, 77, 0)] {
         let lines = reloaded(at_unix_s, taken);
         has(&lines, &format!("ringpost_config_last_reload_successful {told}"));
         has(&lines, &format!("{at} {told_at}"));
@@ -190,8 +190,8 @@ fn expect_strict(lines: &[String], exposition: Exposition) {
             assert!(open && at + 1 == lines.len(), "{line}");
             continue;
         }
-        if let Some(told) = line.strip_prefix("# ") {
-            let mut words = told.splitn(3, ' ');
+        if let Some(about) = line.strip_prefix("# ") {
+            let mut words = about.splitn(3, ' ');
             let (word, name, rest) = (words.next(), words.next().unwrap(), words.next().unwrap());
             let is_new = current != name;
             assert!(!is_new || !families.contains_key(name), "{name} is in two pieces");

@@ -102,11 +102,11 @@ mod tests {
     fn the_directory_that_hides_a_name_is_named_with_its_fault() {
         let unavailable = Outcome::Refused(Refusal::Unavailable);
         let requested = |name: &[u8]| record(Subject::said(name), unavailable);
-        let told = cause(&requested(b"/firmware/S20.ebin?x=1"), &catalog(None)).unwrap();
-        assert_eq!(told, "/srv/Firmware cannot be read: Permission denied (os error 13)");
+        let message = cause(&requested(b"/firmware/S20.ebin?x=1"), &catalog(None)).unwrap();
+        assert_eq!(message, "/srv/Firmware cannot be read: Permission denied (os error 13)");
         assert_eq!(cause(&requested(b"elsewhere"), &catalog(None)), None);
-        let told = cause(&requested(b"elsewhere"), &catalog(Some("it is not mounted"))).unwrap();
-        assert_eq!(told, "/srv cannot be read: it is not mounted");
+        let message = cause(&requested(b"elsewhere"), &catalog(Some("it is not mounted"))).unwrap();
+        assert_eq!(message, "/srv cannot be read: it is not mounted");
     }
 
     #[test]
@@ -115,11 +115,11 @@ mod tests {
         let failed = |fault| {
             record(Subject::File(Arc::clone(&entry)), Outcome::Failed(Failure::Open(fault)))
         };
-        let told = cause(&failed(OpenError::Forbidden), &catalog(None)).unwrap();
-        assert_eq!(told, "/srv/key.pem cannot be read: its mode is 0600");
+        let message = cause(&failed(OpenError::Forbidden), &catalog(None)).unwrap();
+        assert_eq!(message, "/srv/key.pem cannot be read: its mode is 0600");
         let away = catalog(Some("No such file or directory (os error 2)"));
-        let told = cause(&failed(OpenError::Unavailable), &away).unwrap();
-        assert_eq!(told, "/srv cannot be read: No such file or directory (os error 2)");
+        let message = cause(&failed(OpenError::Unavailable), &away).unwrap();
+        assert_eq!(message, "/srv cannot be read: No such file or directory (os error 2)");
         assert_eq!(cause(&failed(OpenError::BeingWritten), &away), None);
     }
 }

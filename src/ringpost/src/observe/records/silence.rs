@@ -93,8 +93,8 @@ mod tests {
     use engine::session::{Subject, Verb};
 
     fn record(peer: &str, outcome: Outcome) -> Record {
-        let told = (Verb::Fetch, Subject::Unreadable);
-        Record::new(Protocol::Tftp, peer.parse().unwrap(), told, Instant::START, outcome)
+        let about = (Verb::Fetch, Subject::Unreadable);
+        Record::new(Protocol::Tftp, peer.parse().unwrap(), about, Instant::START, outcome)
     }
 
     #[test]
@@ -120,9 +120,9 @@ mod tests {
         assert_eq!(silence.note(&record("10.1.2.3:1", Outcome::Done), now), None);
         let mut all = |now| {
             let peers = (4..20).map(|host| format!("10.1.2.{host}:1"));
-            let told =
+            let about =
                 peers.filter_map(|peer| silence.note(&record(&peer, Outcome::TimedOut), now));
-            told.count()
+            about.count()
         };
         assert_eq!(all(now), 0);
         assert_eq!(all(now + WHILE), 1);

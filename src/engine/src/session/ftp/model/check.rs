@@ -111,8 +111,8 @@ impl World {
         let mut families = families();
         let of = |family| item.strip_suffix(&format!("_{family}.txt"));
         let extension = families.find_map(of).unwrap_or(item);
-        let told = self.phones.has_answered(client, extension, Instant::from_micros(since));
-        assert!(told, "{item} for {client}, which has not said that it is its user's");
+        let is_owner = self.phones.has_answered(client, extension, Instant::from_micros(since));
+        assert!(is_owner, "{item} for {client}, which has not said that it is its user's");
     }
 
     /// Checks what must hold between any two events.

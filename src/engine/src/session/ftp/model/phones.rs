@@ -22,7 +22,7 @@ pub(in crate::session::ftp) struct Phones {
     pub(in crate::session::ftp) questions: VecDeque<(SocketAddr, Vec<u8>)>,
     /// Answers that were given, to be replayed.
     past: VecDeque<(SocketAddr, Vec<u8>)>,
-    told: Vec<(IpAddr, Instant, String)>,
+    answers: Vec<(IpAddr, Instant, String)>,
 }
 
 impl Phones {
@@ -46,10 +46,10 @@ impl Phones {
 
     /// Returns whether a phone has said within that time that this extension is logged in.
     pub(super) fn has_answered(&self, phone: IpAddr, extension: &str, since: Instant) -> bool {
-        let is_it = |(of, at, told): &(IpAddr, Instant, String)| {
-            *of == phone && *at >= since && told == extension
+        let is_it = |(of, at, answer): &(IpAddr, Instant, String)| {
+            *of == phone && *at >= since && answer == extension
         };
-        self.told.iter().any(is_it)
+        self.answers.iter().any(is_it)
     }
 }
 
@@ -60,7 +60,7 @@ impl World {
         let Some(user) = self.phones.users.get(&phone.ip()).cloned() else { return };
         let Some(answer) = answer(&question, user.as_deref()) else { return };
         if let Some(user) = user {
-            self.phones.told.push((phone.ip(), self.now, user));
+            self.phones.answers.push((phone.ip(), self.now, user));
         }
         if self.phones.past.len() == QUESTIONS_MAX {
             self.phones.past.pop_front();
@@ -96,7 +96,7 @@ impl World {
     pub(super) fn forget(&mut self) {
         let age_max = Duration::from_secs(120);
         let now = self.now;
-        self.phones.told.retain(|(_, at, _)| now.since(*at) <= age_max);
+        self.phones.answers.retain(|(_, at, _)| now.since(*at) <= age_max);
     }
 }
 
@@ -104,12 +104,12 @@ impl World {
 fn answer(question: &[u8], user: Option<&str>) -> Option<Vec<u8>> {
     let get = parse_get(question).ok().filter(|get| get.version == Version::V2c)?;
     let set = OBJECT_SETS.iter().find(|set| set.name == "4600")?;
-    let told = |oid: Oid<'_>| match set.objects.iter().find(|(_, object)| oid.is(object))?.0 {
+    let value_of = |oid: Oid<'_>| match set.objects.iter().find(|(_, object)| oid.is(object))?.0 {
         Field::Extension => Some(Value::Octets(user?.as_bytes())),
         Field::Model => Some(Value::Octets(b"4620D01A")),
         Field::Firmware | Field::Mac | Field::Serial => None,
     };
-    let held = |varbind: Varbind<'_>| told(varbind.oid).unwrap_or(Value::NoSuchObject);
+    let held = |varbind: Varbind<'_>| value_of(varbind.oid).unwrap_or(Value::NoSuchObject);
     let varbinds: Vec<_> = get
         .varbinds
         .iter()

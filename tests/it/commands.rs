@@ -159,16 +159,22 @@ fn a_command_that_only_asks_leaves_nothing_behind() {
         assert_eq!(code(&output), expected, "{words}: {}", said(&output));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{words}");
     }
-    let told = said(&run(dir.path(), "vault list"));
-    assert!(told.contains("no configuration was found (there is no ./ringpost.toml and"), "{told}");
+    let message = said(&run(dir.path(), "vault list"));
+    assert!(
+        message.contains("no configuration was found (there is no ./ringpost.toml and"),
+        "{message}"
+    );
 }
 
 #[test]
 fn an_empty_vault_is_told_with_the_configuration_that_names_it() {
     let dir =
         place(&format!("{PLAIN}[ftp]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"root\"]\n[vault]\n"));
-    let told = said(&run(dir.path(), "vault list --config c.toml"));
-    assert!(told.contains("nothing is kept in vault, which is the vault of c.toml;"), "{told}");
+    let message = said(&run(dir.path(), "vault list --config c.toml"));
+    assert!(
+        message.contains("nothing is kept in vault, which is the vault of c.toml;"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -214,9 +220,9 @@ fn explain_is_answered_by_the_running_server_or_says_as_whom_it_judged() {
     let asked = |server: &Server, more: &str| {
         server.command(&format!("explain file.bin --from 127.0.0.1{more}"), b"")
     };
-    let told = asked(&server, "");
+    let message = asked(&server, "");
     let by = format!("answered by the running server, process {}\n", server.id());
-    assert!(said(&told).starts_with(&by) && code(&told) == 0, "{}", said(&told));
+    assert!(said(&message).starts_with(&by) && code(&message) == 0, "{}", said(&message));
     // The file now differs from the server's configuration.
     server.configure("[access]\nallow = [\"10.0.0.0/8\"]\n");
     assert_eq!(code(&asked(&server, "")), 0);
@@ -256,9 +262,12 @@ fn a_reload_tells_what_changed_or_every_mistake_and_exits_by_it() {
         .unwrap();
     let refused = server.command("reload", b"");
     assert_eq!(code(&refused), 1);
-    let told = said(&refused);
-    assert!(told.contains("ringpost.toml:3: `blk`") && told.contains(":4: `wrap` is 9"), "{told}");
-    assert!(told.contains("the configuration before stays in force"), "{told}");
+    let message = said(&refused);
+    assert!(
+        message.contains("ringpost.toml:3: `blk`") && message.contains(":4: `wrap` is 9"),
+        "{message}"
+    );
+    assert!(message.contains("the configuration before stays in force"), "{message}");
     // A broken file still names the server's directory.
     fs::write(server.path("ringpost.toml"), "data_dir = \".\"\n[tftp]\nroot = [\n").unwrap();
     assert_eq!(code(&server.command("reload", b"")), 1);
@@ -327,9 +336,9 @@ fn no_colour_where_none_is_wanted() {
             .spawn();
         let Ok(mut child) = child else { return None };
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut told = String::new();
+        let mut message = String::new();
         for line in lines {
-            told += &line;
+            message += &line;
             if line.trim() == "ready" {
                 break;
             }
@@ -337,7 +346,7 @@ fn no_colour_where_none_is_wanted() {
         let stopped = run(dir.path(), "drain --config c.toml");
         assert_eq!(code(&stopped), 0, "{}", said(&stopped));
         child.wait().unwrap();
-        Some(told.contains('\x1b'))
+        Some(message.contains('\x1b'))
     };
     // Without `script` there is no terminal to test with.
     if let Some(plain) = colours("") {

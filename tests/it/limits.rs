@@ -190,9 +190,9 @@ fn a_stranger_is_told_off_and_the_transfer_goes_on() {
         Control::error(ErrorCode::UNDEFINED, "forged").as_bytes(),
     ] {
         stranger.ask(packet);
-        let told = stranger.hear_quickly();
+        let reply = stranger.hear_quickly();
         let unknown_tid = Some(ServerPacket::Error(ErrorCode::UNKNOWN_TID.0));
-        assert!(told == unknown_tid || (told.is_none() && packet[1] == 5), "{told:?}");
+        assert!(reply == unknown_tid || (reply.is_none() && packet[1] == 5), "{reply:?}");
     }
     phone.ack(1);
     assert!(phone.take_rest(2, 512).is_ok());

@@ -274,16 +274,16 @@ fn spawn(dir: &Path) -> Option<Child> {
         .spawn()
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
-    let (tell, told) = crossbeam_channel::unbounded();
+    let (is_ready, ready) = crossbeam_channel::unbounded();
     // Reads on to the end, so that the server never writes to a closed pipe.
     std::thread::spawn(move || {
         for line in out.lines().map_while(Result::ok) {
             if line == "ready" {
-                let _ = tell.send(());
+                let _ = is_ready.send(());
             }
         }
     });
-    if told.recv_timeout(PATIENCE).is_ok() {
+    if ready.recv_timeout(PATIENCE).is_ok() {
         return Some(child);
     }
     let _ = child.kill();

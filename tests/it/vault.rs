@@ -50,8 +50,8 @@ fn a_user_finds_the_data_on_another_extension_once_it_is_cloned() {
     let mut line = Line::open(server.address());
     keep(&mut line, "2001", "SET SPEED_DIAL 4711\n");
     assert_eq!(fetch(&mut line, "2002").status, 404);
-    let told = run(&server, "vault clone 2001 2002");
-    assert_eq!(told, "2002_96xxdata.txt is now as 2001_96xxdata.txt, 20 bytes\n");
+    let message = run(&server, "vault clone 2001 2002");
+    assert_eq!(message, "2002_96xxdata.txt is now as 2001_96xxdata.txt, 20 bytes\n");
     let reply = fetch(&mut line, "2002");
     assert_eq!((reply.status, &*reply.body), (200, b"SET SPEED_DIAL 4711\n".as_slice()));
     // The phone's later changes are its own.
@@ -96,9 +96,9 @@ fn what_a_phone_stores_stays_the_newest_while_older_versions_are_imported() {
     let is_over = AtomicBool::new(false);
     let imports = std::thread::scope(|scope| {
         let imports = scope.spawn(|| {
-            let mut told = Vec::new();
-            while told.is_empty() || !is_over.load(Ordering::Relaxed) {
-                told.push(run(&server, "vault import old.tar.gz"));
+            let mut messages = Vec::new();
+            while messages.is_empty() || !is_over.load(Ordering::Relaxed) {
+                messages.push(run(&server, "vault import old.tar.gz"));
                 // Again from the start, except for what phones have stored since.
                 for stamp in fs::read_dir(server.path("vault/2001/96xxdata")).unwrap().flatten() {
                     if fs::read(stamp.path()).unwrap().starts_with(b"old") {
@@ -106,8 +106,8 @@ fn what_a_phone_stores_stays_the_newest_while_older_versions_are_imported() {
                     }
                 }
             }
-            told.push(run(&server, "vault import old.tar.gz"));
-            told
+            messages.push(run(&server, "vault import old.tar.gz"));
+            messages
         });
         for number in 0..100 {
             keep(&mut line, "2001", &format!("new {number}"));
@@ -117,7 +117,7 @@ fn what_a_phone_stores_stays_the_newest_while_older_versions_are_imported() {
         is_over.store(true, Ordering::Relaxed);
         imports.join().unwrap()
     });
-    assert!(imports.iter().all(|told| told == "30 versions are new, 0 were there\n"));
+    assert!(imports.iter().all(|messages| messages == "30 versions are new, 0 were there\n"));
     assert_eq!(stamps(&server, "2001").len(), 130);
     assert_eq!(fs::read_dir(server.path("vault/.aside")).unwrap().count(), 0);
 }
@@ -176,16 +176,16 @@ fn a_vault_goes_from_host_to_host_through_a_pipe_while_both_serve() {
     let mut line = Line::open(to.address());
     assert_eq!(fetch(&mut line, "2002").body, b"two");
     let half = &exported.stdout[..exported.stdout.len() / 2];
-    let told = refused(&to, "vault import -", half);
-    assert!(told.contains("cut short") && told.contains("nothing was changed"), "{told}");
+    let message = refused(&to, "vault import -", half);
+    assert!(message.contains("cut short") && message.contains("nothing was changed"), "{message}");
 }
 
 #[test]
 fn without_a_vault_the_commands_say_what_to_add() {
     let server = Server::start();
     for words in ["vault list", "vault clone 1 2", "passwd ann"] {
-        let told = refused(&server, words, b"secret\n");
-        assert!(told.contains("ringpost.toml has no [vault]"), "{told}");
+        let message = refused(&server, words, b"secret\n");
+        assert!(message.contains("ringpost.toml has no [vault]"), "{message}");
     }
 }
 
@@ -209,8 +209,10 @@ fn a_password_opens_the_vault_until_it_is_changed_or_taken_away() {
     assert_eq!(ask(put("/2001_96xxdata.txt", b"x")), 401);
     let given = server.command("passwd 2001", b"first secret\n");
     assert!(given.status.success(), "{given:?}");
-    let told = String::from_utf8(given.stdout).unwrap();
-    assert!(told.starts_with("2001 is a user now in ") && told.ends_with("it holds at once\n"));
+    let message = String::from_utf8(given.stdout).unwrap();
+    assert!(
+        message.starts_with("2001 is a user now in ") && message.ends_with("it holds at once\n")
+    );
     let file = fs::read_to_string(server.path("users.txt")).unwrap();
     assert!(file.starts_with("2001:$argon2id$") && !file.contains("first secret"), "{file}");
     assert_eq!(put_as("2001", "2001", "first secret"), 201);
@@ -238,13 +240,13 @@ fn what_is_no_user_or_no_password_changes_nothing() {
         ("passwd ann", b"\xff\xfe\n", "UTF-8"),
         ("passwd ann --extensions a/b", b"secret\n", "extensions with commas between"),
     ] {
-        let told = refused(&server, words, stdin);
-        assert!(told.contains(expected), "{words}: {told}");
+        let message = refused(&server, words, stdin);
+        assert!(message.contains(expected), "{words}: {message}");
     }
     assert!(!server.path("users.txt").exists());
     server.configure(crate::server::WEB);
-    let told = refused(&server, "passwd ann", b"secret\n");
-    assert!(told.contains("write auth = \"users\" in it first"), "{told}");
+    let message = refused(&server, "passwd ann", b"secret\n");
+    assert!(message.contains("write auth = \"users\" in it first"), "{message}");
 }
 
 #[test]
@@ -256,8 +258,8 @@ fn old_versions_go_into_archives_beside_the_server_and_come_back_from_there() {
     }
     let before = stamps(&server, "2001 --archived");
     assert_eq!(before.len(), 3, "nothing is removed before the archive has it");
-    let told = run(&server, "vault archive");
-    assert!(told.starts_with("2 old versions went into archives"), "{told}");
+    let message = run(&server, "vault archive");
+    assert!(message.starts_with("2 old versions went into archives"), "{message}");
     assert_eq!(stamps(&server, "2001"), before[2..]);
     assert_eq!(stamps(&server, "2001 --archived"), before);
     assert_eq!(fetch(&mut line, "2001").body, b"three");

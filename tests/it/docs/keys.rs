@@ -148,12 +148,12 @@ fn probe(dir: &Path, sections: &[Section], value: &str) -> BTreeMap<(usize, usiz
             places.push((section, key));
         }
     }
-    let mut told: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    let mut message: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for fault in faults(dir, &text) {
         let Some(place) = fault.line.and_then(|line| places.get(line)) else { continue };
-        told.entry(*place).or_default().push(fault.text);
+        message.entry(*place).or_default().push(fault.text);
     }
-    told
+    message
 }
 
 /// Returns the type that a remedy asks for, in a word or two.
@@ -212,8 +212,8 @@ fn size(text: &str) -> String {
 }
 
 /// Returns the messages for a key that are about its value.
-fn about(told: &BTreeMap<(usize, usize), Vec<String>>, place: (usize, usize)) -> Vec<&str> {
-    told.get(&place).into_iter().flatten().map(String::as_str).collect()
+fn about(message: &BTreeMap<(usize, usize), Vec<String>>, place: (usize, usize)) -> Vec<&str> {
+    message.get(&place).into_iter().flatten().map(String::as_str).collect()
 }
 
 fn page() -> String {
@@ -222,13 +222,13 @@ fn page() -> String {
     let of = |value: &str| probe(dir.path(), &sections, value);
     let (types, elements) = (of(NO_VALUE), of(&format!("[{NO_VALUE}]")));
     let (huge, never, ages) = (of(HUGE), of("\"0\""), of("\"99y\""));
-    let mend = |told: &[&str]| {
-        let text = told.iter().find(|text| text.contains(" is a date; write "));
+    let mend = |messages: &[&str]| {
+        let text = messages.iter().find(|text| text.contains(" is a date; write "));
         text.and_then(|text| text.split("; write ").nth(1)).map(str::to_owned)
     };
     let range = |place| {
-        let told = [about(&huge, place), about(&ages, place)].concat();
-        let rest = told.iter().find_map(|text| text.split(" allows ").nth(1));
+        let messages = [about(&huge, place), about(&ages, place)].concat();
+        let rest = messages.iter().find_map(|text| text.split(" allows ").nth(1));
         let range = rest.map(|rest| rest.split([';', ',']).next().unwrap().to_owned());
         let is_never = about(&never, place).iter().any(|text| text.contains(" is zero; write "));
         range.or_else(|| is_never.then(|| "not 0".to_owned()))

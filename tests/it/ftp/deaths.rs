@@ -148,8 +148,8 @@ fn abor_is_heard_behind_whatever_was_said_before_it() {
                 Wire::Clear(_) | Wire::Secured(_) => {}
             }
             session.say("ABOR\r\n");
-            let told = [session.hear().code, session.hear().code, session.hear().code];
-            assert_eq!((told, session.hear().code), ([426, 200, 215], 226));
+            let codes = [session.hear().code, session.hear().code, session.hear().code];
+            assert_eq!((codes, session.hear().code), ([426, 200, 215], 226));
             close(data, End::Fin);
             session.expect("NOOP", 200);
             assert_eq!(fs::read(server.path("root/fw.bin")).unwrap(), b"good");

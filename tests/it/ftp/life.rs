@@ -145,7 +145,7 @@ fn whatever_was_acknowledged_before_the_server_was_killed_is_there_after_it() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     server.start_again();
-    let mut told = HashMap::new();
+    let mut extra = HashMap::new();
     for (phone, &count) in counts.iter().enumerate() {
         let extension = 3_000 + phone;
         let dir = server.path(&format!("vault/{extension}/4620data"));
@@ -164,9 +164,9 @@ fn whatever_was_acknowledged_before_the_server_was_killed_is_there_after_it() {
         session.log_in();
         let newest = session.fetch(&format!("RETR {extension}_4620data.txt")).ok();
         assert_eq!(newest, sent.last().map(|sent| sent.clone().into_bytes()));
-        *told.entry(kept.len() - count).or_insert(0) += 1;
+        *extra.entry(kept.len() - count).or_insert(0) += 1;
     }
     let count: usize = counts.iter().sum();
-    eprintln!("{count} of {} acknowledged and all there whole; {told:?}", PHONES * STORES);
+    eprintln!("{count} of {} acknowledged and all there whole; {extra:?}", PHONES * STORES);
     assert!(count < PHONES * STORES, "it was killed in the middle");
 }

@@ -20,8 +20,8 @@ mod transfers;
 
 /// A phone of the 4600 series with this extension.
 fn set(extension: &str) -> Agent {
-    let told = [(Field::Extension, extension.as_bytes()), (Field::Model, b"4620D01A")];
-    Agent::new("4600", &told).unwrap()
+    let values = [(Field::Extension, extension.as_bytes()), (Field::Model, b"4620D01A")];
+    Agent::new("4600", &values).unwrap()
 }
 
 /// Starts a phone at this address of the network that answers each datagram with `answer` until the

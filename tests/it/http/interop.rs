@@ -199,14 +199,14 @@ fn curl_stores_with_leave_asked_for_and_without() {
         assert_eq!(status(&server, &format!("http://127.0.0.1:PORT/{DATA}")), "200");
         expect_same(&take(&server, "got"), &file, options);
     }
-    let told =
+    let message =
         said(&server, "curl -sSv -H 'Expect: 100-continue' -T file http://127.0.0.1:PORT/b.up");
-    assert!(told.contains("100 Continue"), "{told}");
-    let told = said(
+    assert!(message.contains("100 Continue"), "{message}");
+    let message = said(
         &server,
         "curl -sSv -H 'Expect: 100-continue' -T file http://127.0.0.1:PORT/not-allowed.txt",
     );
-    assert!(told.contains(" 403 ") && !told.contains("100 Continue"), "{told}");
+    assert!(message.contains(" 403 ") && !message.contains("100 Continue"), "{message}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ type ConnectionFacts = (&'static str, &'static str, bool, Vec<u8>);
 fn listen(terms: TlsTerms) -> (SocketAddr, Receiver<Option<ConnectionFacts>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let (tell, told) = unbounded();
+    let (tell, results) = unbounded();
     thread::spawn(move || {
         while let Ok((socket, _)) = listener.accept() {
             socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -75,7 +75,7 @@ fn listen(terms: TlsTerms) -> (SocketAddr, Receiver<Option<ConnectionFacts>>) {
             }
         }
     });
-    (address, told)
+    (address, results)
 }
 
 fn answer(terms: &TlsTerms, mut socket: TcpStream) -> Option<ConnectionFacts> {
@@ -141,7 +141,7 @@ fn authenticates(kind: &'static SignatureAlgorithm, cipher: &str, suite: &str) {
         return;
     }
     let identity = Identity::new(kind);
-    let (address, told) = listen(identity.authenticate_only());
+    let (address, results) = listen(identity.authenticate_only());
     let folder = identity.folder.path();
     let spoken = format!("-tls1_2 -cipher '{cipher}:@SECLEVEL=0'");
     for (is_resumed, session) in
@@ -149,19 +149,19 @@ fn authenticates(kind: &'static SignatureAlgorithm, cipher: &str, suite: &str) {
     {
         let got = ask(address, folder, &format!("{spoken} {session}"));
         expect_same(&got, &noise(ANSWER_BYTES), cipher);
-        let (version, met, was_resumed, asked) = told.recv().unwrap().unwrap();
+        let (version, met, was_resumed, asked) = results.recv().unwrap().unwrap();
         assert_eq!((version, met, was_resumed), ("TLS 1.2", suite, is_resumed));
         assert_eq!(asked, b"GET /46xxsettings.txt\n\n");
     }
     // Without tickets the session is stored here.
     for (is_resumed, session) in [(false, "-sess_out n"), (true, "-sess_in n")] {
         ask(address, folder, &format!("{spoken} -no_ticket {session}"));
-        assert_eq!(told.recv().unwrap().unwrap().2, is_resumed);
+        assert_eq!(results.recv().unwrap().unwrap().2, is_resumed);
     }
     // Nothing else is supported there: neither suites that encrypt, nor TLS 1.3.
     for other in ["-tls1_2", "-tls1_3", "-tls1_2 -cipher 'NULL-SHA256:@SECLEVEL=0'"] {
         assert_eq!(ask(address, folder, other), b"", "{other}");
-        assert_eq!(told.recv().unwrap(), None, "{other}");
+        assert_eq!(results.recv().unwrap(), None, "{other}");
     }
 }
 
@@ -252,7 +252,7 @@ mod old {
     fn what_old_phones_speak_is_spoken_and_resumed() {
         let identity = Identity::new(&PKCS_RSA_SHA256);
         let folder = identity.folder.path();
-        let (address, told) = listen(old_phones(&identity));
+        let (address, results) = listen(old_phones(&identity));
         for (option, cipher, version, suite) in [
             ("-tls1", "AES128-SHA", "TLS 1.0", "TLS_RSA_WITH_AES_128_CBC_SHA"),
             ("-tls1", "NULL-SHA", "TLS 1.0", "TLS_RSA_WITH_NULL_SHA"),
@@ -269,7 +269,7 @@ mod old {
                     let spoken = format!("{option} -cipher '{cipher}:@SECLEVEL=0' {ticket}");
                     let got = ask(address, folder, &format!("{spoken} {session}"));
                     expect_same(&got, &noise(ANSWER_BYTES), &spoken);
-                    let met = told.recv().unwrap().unwrap();
+                    let met = results.recv().unwrap().unwrap();
                     assert_eq!((met.0, met.1, met.2), (version, suite, is_resumed), "{spoken}");
                 }
             }
@@ -282,10 +282,10 @@ mod old {
             return;
         }
         let identity = Identity::new(&PKCS_RSA_SHA256);
-        let (address, told) = listen(old_phones(&identity));
+        let (address, results) = listen(old_phones(&identity));
         let options = "-tls1 -cipher 'AECDH-NULL-SHA:@SECLEVEL=0'";
         assert_eq!(ask(address, identity.folder.path(), options), b"");
-        assert_eq!(told.recv().unwrap(), None);
+        assert_eq!(results.recv().unwrap(), None);
     }
 
     #[test]
@@ -313,8 +313,8 @@ mod old {
         assert!(server.log().contains("is for old phones"), "the log warns of the listener");
         let mut plain = TcpStream::connect(address).unwrap();
         plain.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-        let mut told = String::new();
-        let _ = plain.read_to_string(&mut told);
-        assert!(told.contains("https://"), "{told}");
+        let mut results = String::new();
+        let _ = plain.read_to_string(&mut results);
+        assert!(results.contains("https://"), "{told}");
     }
 }

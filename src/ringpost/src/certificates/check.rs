@@ -93,8 +93,9 @@ mod tests {
             [(ClientAuth::Off, false), (ClientAuth::Optional, true), (ClientAuth::Required, true)]
         {
             settings.secured[0].client_auth = client_auth;
-            let told = validate(&settings, NOW).err().map_or(String::new(), |why| why.to_string());
-            assert_eq!(told.contains(":1: `client_ca` "), is_bad, "{told}");
+            let message =
+                validate(&settings, NOW).err().map_or(String::new(), |why| why.to_string());
+            assert_eq!(message.contains(":1: `client_ca` "), is_bad, "{message}");
             let begun = Certificates::read(&settings).and_then(|mut row| row.make(NOW));
             assert_eq!(begun.is_err(), is_bad, "what check says is what serve does");
         }
@@ -107,8 +108,8 @@ mod tests {
         Certificates::read(&settings).unwrap().make(NOW).unwrap();
         assert_eq!(validate(&settings, NOW).unwrap(), Vec::<String>::new());
         fs::write(&settings.secured[0].certificate, "nonsense").unwrap();
-        let told = validate(&settings, NOW).unwrap_err().to_string();
-        assert!(told.starts_with("/test/ringpost.toml:1: ") && told.contains("in PEM form"));
+        let message = validate(&settings, NOW).unwrap_err().to_string();
+        assert!(message.starts_with("/test/ringpost.toml:1: ") && message.contains("in PEM form"));
     }
 
     #[test]
@@ -145,10 +146,10 @@ mod tests {
         let mut made = Certificates::read(&settings).unwrap();
         made.make(NOW).unwrap();
         let days = made.report(NOW)[0].days_left;
-        let told = |day: i64| validate(&settings, NOW + day * DAY_S).unwrap().join(" ");
-        assert_eq!(told(days - 31), "");
-        assert!(told(days - 3).contains("expires in 3 days"), "{}", told(days - 3));
-        assert!(told(days + 2).contains("has expired"), "{}", told(days + 2));
+        let message = |day: i64| validate(&settings, NOW + day * DAY_S).unwrap().join(" ");
+        assert_eq!(message(days - 31), "");
+        assert!(message(days - 3).contains("expires in 3 days"), "{}", message(days - 3));
+        assert!(message(days + 2).contains("has expired"), "{}", message(days + 2));
     }
 
     #[test]

@@ -124,11 +124,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (one, blocked) = (dir.path().join("one"), dir.path().join("one/two"));
         fs::write(&one, "before").unwrap();
-        let told = write(&[
+        let message = write(&[
             NewFile { path: &one, bytes: b"after", visibility: Visibility::Everybody },
             NewFile { path: &blocked, bytes: b"after", visibility: Visibility::Everybody },
         ]);
-        assert!(told.unwrap_err().to_string().contains("let the user that Ringpost runs as write"));
+        assert!(
+            message.unwrap_err().to_string().contains("let the user that Ringpost runs as write")
+        );
         assert_eq!(fs::read(&one).unwrap(), b"before");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -151,8 +153,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told_with_its_mend() {
         let dir = tempfile::tempdir().unwrap();
-        let told = read(&dir.path().join("absent.pem")).unwrap_err().to_string();
-        assert!(told.contains("does not exist"), "{told}");
+        let message = read(&dir.path().join("absent.pem")).unwrap_err().to_string();
+        assert!(message.contains("does not exist"), "{message}");
         let huge = dir.path().join("huge.pem");
         fs::File::create(&huge).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
         assert!(read(&huge).unwrap_err().to_string().contains("is larger than"));

@@ -150,10 +150,10 @@ mod tests {
         settings.secured[0].client_auth = ClientAuth::Optional;
         assert!(meet(&started(&settings), "AES128-SHA").is_ok());
         settings.secured[0].client_crl = Some(ca.clone());
-        let told = Certificates::read(&settings).unwrap_err().to_string();
-        assert!(told.contains("`client_crl` has no revocation list"), "{told}");
+        let message = Certificates::read(&settings).unwrap_err().to_string();
+        assert!(message.contains("`client_crl` has no revocation list"), "{message}");
         fs::write(&ca, "nothing").unwrap();
-        let told = Certificates::read(&settings).unwrap_err().to_string();
-        assert!(told.contains("`client_ca` has no certificate"), "{told}");
+        let message = Certificates::read(&settings).unwrap_err().to_string();
+        assert!(message.contains("`client_ca` has no certificate"), "{message}");
     }
 }

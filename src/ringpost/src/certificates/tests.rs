@@ -282,19 +282,19 @@ fn what_is_wrong_at_the_start_is_told_with_line_and_mend() {
     let dir = tempfile::tempdir().unwrap();
     let elsewhere = Elsewhere::new();
     let settings = settings(dir.path());
-    let told = || Certificates::read(&settings).unwrap_err().to_string();
+    let message = || Certificates::read(&settings).unwrap_err().to_string();
     elsewhere.put(dir.path());
     fs::write(&settings.secured[0].key, Elsewhere::new().key_pem).unwrap();
-    assert!(told().starts_with("/test/ringpost.toml:1: "), "{}", told());
-    assert!(told().contains("put the two that belong together there"), "{}", told());
+    assert!(message().starts_with("/test/ringpost.toml:1: "), "{}", message());
+    assert!(message().contains("put the two that belong together there"), "{}", message());
     fs::write(&settings.secured[0].key, "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").unwrap();
-    assert!(told().contains("has a password on it"), "{}", told());
+    assert!(message().contains("has a password on it"), "{}", message());
     fs::write(&settings.secured[0].key, "nonsense").unwrap();
-    assert!(told().contains("has no private key in PEM form"), "{}", told());
+    assert!(message().contains("has no private key in PEM form"), "{}", message());
     let chain = format!("{}{}", elsewhere.pem, Elsewhere::new().pem);
     elsewhere.put(dir.path());
     fs::write(&settings.secured[0].certificate, chain).unwrap();
-    assert!(told().contains("number 2 does not vouch for number 1"), "{}", told());
+    assert!(message().contains("number 2 does not vouch for number 1"), "{}", message());
     let chain = format!("{}{}", elsewhere.pem, elsewhere.ca.pem());
     fs::write(&settings.secured[0].certificate, chain).unwrap();
     Certificates::read(&settings).unwrap();
@@ -429,19 +429,19 @@ fn what_judges_phones_is_read_with_the_rest_and_ends_sessions_when_it_changes() 
     let (ca, crl) = (dir.path().join("phones.pem"), dir.path().join("phones.crl"));
     settings.secured[0].client_auth = ClientAuth::Required;
     settings.secured[0].client_ca = Some(ca.clone());
-    let told = |settings: &Settings| {
+    let message = |settings: &Settings| {
         let mut certificates = Certificates::read(settings).unwrap();
         certificates.make(NOW).unwrap_err().to_string()
     };
-    assert!(told(&settings).contains("phones.pem does not exist"));
+    assert!(message(&settings).contains("phones.pem does not exist"));
     fs::write(&ca, "no certificate").unwrap();
-    let told = Certificates::read(&settings).unwrap_err().to_string();
-    assert!(told.contains("`client_ca` has no certificate"), "{told}");
+    let message = Certificates::read(&settings).unwrap_err().to_string();
+    assert!(message.contains("`client_ca` has no certificate"), "{message}");
     fs::write(&ca, phones.ca.pem()).unwrap();
     settings.secured[0].client_crl = Some(crl.clone());
     fs::write(&crl, phones.ca.pem()).unwrap();
-    let told = Certificates::read(&settings).unwrap_err().to_string();
-    assert!(told.contains("`client_crl` has no revocation"), "{told}");
+    let message = Certificates::read(&settings).unwrap_err().to_string();
+    assert!(message.contains("`client_crl` has no revocation"), "{message}");
     settings.secured[0].client_crl = None;
     let mut certificates = started(&settings);
     certificates.refresh(NOW);

@@ -282,11 +282,11 @@ mod tests {
         assert_eq!(of(ftp, "ann", false).unwrap(), ("/d/boss.txt".into(), "/d".into()));
         let vault = format!("[vault]\n{ftp}");
         assert_eq!(of(&vault, "ann", false).unwrap(), ("/d/boss.txt".into(), "/d/vault".into()));
-        let told = of(ftp, "Anonymous", false).unwrap_err().to_string();
-        assert!(told.starts_with("Anonymous is the name of every phone"), "{told}");
+        let message = of(ftp, "Anonymous", false).unwrap_err().to_string();
+        assert!(message.starts_with("Anonymous is the name of every phone"), "{message}");
         assert!(of(ftp, "anonymous", true).is_ok(), "it can be taken out");
-        let told = of("[ftp]", "ann", false).unwrap_err().to_string();
-        assert!(told.contains("write users = \"administrators.txt\" in it first"), "{told}");
+        let message = of("[ftp]", "ann", false).unwrap_err().to_string();
+        assert!(message.contains("write users = \"administrators.txt\" in it first"), "{message}");
     }
 
     #[test]
@@ -300,8 +300,8 @@ mod tests {
         assert_eq!(of(one, None).unwrap(), Path::new("/d/passwords.txt"));
         assert_eq!(of(&two, Some("b.txt")).unwrap(), Path::new("/d/b.txt"));
         assert_eq!(of(&two, Some("/d/b.txt")).unwrap(), Path::new("/d/b.txt"));
-        let told = of(&two, None).unwrap_err().to_string();
-        assert!(told.contains("--protect=FILE") && told.contains("/d/b.txt"), "{told}");
+        let message = of(&two, None).unwrap_err().to_string();
+        assert!(message.contains("--protect=FILE") && message.contains("/d/b.txt"), "{message}");
         assert!(
             of(&two, Some("c.txt")).unwrap_err().to_string().contains("has c.txt for its `users`")
         );
@@ -328,14 +328,14 @@ mod tests {
 
     #[test]
     fn what_no_phone_can_send_is_no_password() {
-        let told = |password: &str| check(password).unwrap_err().to_string();
-        assert!(told("").contains("empty"));
-        assert!(told("a\tb").contains("control character"));
+        let message = |password: &str| check(password).unwrap_err().to_string();
+        assert!(message("").contains("empty"));
+        assert!(message("a\tb").contains("control character"));
         let longest = "x".repeat(PASSWORD_BYTES_MAX);
         assert!(check(&longest).is_ok());
         let longer = first_line(format!("{longest}x\r\n").as_bytes()).unwrap();
-        assert!(told(&longer).contains("more than 256 bytes"));
+        assert!(message(&longer).contains("more than 256 bytes"));
         let much_longer = first_line("x".repeat(1 << 20).as_bytes()).unwrap();
-        assert!(told(&much_longer).contains("more than 256 bytes"));
+        assert!(message(&much_longer).contains("more than 256 bytes"));
     }
 }

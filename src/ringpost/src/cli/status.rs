@@ -296,13 +296,13 @@ mod tests {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap();
         drop(silent);
-        let told = status_json(&url(address)).unwrap_err().to_string();
-        assert!(told.contains("is Ringpost running"), "{told}");
+        let message = status_json(&url(address)).unwrap_err().to_string();
+        assert!(message.contains("is Ringpost running"), "{message}");
     }
 
     #[test]
     fn a_certificate_is_told_with_its_days_and_what_is_wrong() {
-        let told = |days_left, renewed_by_itself, fault: Option<&str>| {
+        let message = |days_left, renewed_by_itself, fault: Option<&str>| {
             let row = CertificateStatus {
                 listen: vec!["127.0.0.1:411".parse().unwrap()],
                 speaks: String::new(),
@@ -317,48 +317,50 @@ mod tests {
             text
         };
         let own = "secured    127.0.0.1:411 by certs/a.pem: 9 days left, renewed by itself\n";
-        assert_eq!(told(9, true, None), own);
-        assert!(told(9, false, None).ends_with(": 9 days left\n"));
-        assert!(told(-1, false, None).ends_with(": HAS EXPIRED\n"));
-        assert!(told(9, true, Some("it is bad")).ends_with("  FAULT    it is bad\n"));
+        assert_eq!(message(9, true, None), own);
+        assert!(message(9, false, None).ends_with(": 9 days left\n"));
+        assert!(message(-1, false, None).ends_with(": HAS EXPIRED\n"));
+        assert!(message(9, true, Some("it is bad")).ends_with("  FAULT    it is bad\n"));
     }
 
     #[test]
     fn the_vault_is_told_of_once_somebody_has_used_it() {
-        let told = |name: &str, value| {
+        let message = |name: &str, value| {
             let mut text = String::new();
             write_vault(&mut text, &[(name.to_owned(), value)].into()).unwrap();
             text
         };
-        assert_eq!(told("vault_kept", 0), "");
-        assert!(told("vault_kept", 3).starts_with("vault      3 stored, 0 fetched"));
-        assert!(told("vault_secrets_wrong", 2).contains("2 wrong secrets"));
+        assert_eq!(message("vault_kept", 0), "");
+        assert!(message("vault_kept", 3).starts_with("vault      3 stored, 0 fetched"));
+        assert!(message("vault_secrets_wrong", 2).contains("2 wrong secrets"));
     }
 
     #[test]
     fn connections_are_told_once_there_was_one() {
-        let told = |streams: StreamStatus| {
+        let message = |streams: StreamStatus| {
             let mut text = String::new();
             write_streams(&mut text, &streams).unwrap();
             text
         };
         let one = StreamStatus { connections: 1, answers_4xx: 2, ..StreamStatus::default() };
-        assert_eq!(told(StreamStatus::default()), "");
-        assert!(told(one).contains("0 connections open of 1,") && !told(one).contains("http"));
-        assert!(told(StreamStatus { requests: 2, ..one }).contains(" 2 4xx,"));
-        assert!(!told(one).contains("body_memory"));
+        assert_eq!(message(StreamStatus::default()), "");
+        assert!(
+            message(one).contains("0 connections open of 1,") && !message(one).contains("http")
+        );
+        assert!(message(StreamStatus { requests: 2, ..one }).contains(" 2 4xx,"));
+        assert!(!message(one).contains("body_memory"));
     }
 
     #[test]
     fn sessions_of_ftp_are_told_once_somebody_has_said_something() {
-        let told = |ftp: FtpStatus| {
+        let message = |ftp: FtpStatus| {
             let mut text = String::new();
             write_ftp(&mut text, &ftp).unwrap();
             text
         };
-        assert_eq!(told(FtpStatus::default()), "");
+        assert_eq!(message(FtpStatus::default()), "");
         let two = FtpStatus { commands: 9, logins: 2, bounces: 1, ..FtpStatus::default() };
-        assert!(told(two).contains("2 log-ins, 0 failed; 9 commands"));
-        assert!(told(two).contains("1 to or from another host"));
+        assert!(message(two).contains("2 log-ins, 0 failed; 9 commands"));
+        assert!(message(two).contains("1 to or from another host"));
     }
 }

@@ -248,8 +248,8 @@ mod tests {
     #[test]
     fn a_root_that_leads_to_a_secret_by_a_link_is_refused() {
         for root in ["link", "vaultlink", "certs", "."] {
-            let told = said(&format!("{SECURED}[tftp]\nroot = [\"{root}\"]"));
-            assert!(told.contains("served to every phone"), "{root}: {told}");
+            let message = said(&format!("{SECURED}[tftp]\nroot = [\"{root}\"]"));
+            assert!(message.contains("served to every phone"), "{root}: {message}");
         }
         assert!(!said(&format!("{SECURED}[tftp]\nroot = [\"common\"]")).contains("served to"));
     }
@@ -257,22 +257,22 @@ mod tests {
     #[test]
     fn the_whole_disk_is_never_served() {
         for root in ["/", "top", "/."] {
-            let told = said(&format!("[tftp]\nroot = [\"{root}\"]"));
-            assert!(told.contains("serves the whole disk"), "{root}: {told}");
+            let message = said(&format!("[tftp]\nroot = [\"{root}\"]"));
+            assert!(message.contains("serves the whole disk"), "{root}: {message}");
         }
     }
 
     #[test]
     fn a_log_or_a_configuration_in_a_served_root_is_refused() {
-        let told = said("[tftp]\nroot = [\"common\"]\n[log]\nfile = \"common/r.log\"");
-        assert!(told.contains("`file in [log]` means"), "{told}");
-        let told = said("[tftp]\nroot = [\"..\"]");
-        assert!(told.contains("`the configuration` means"), "{told}");
+        let message = said("[tftp]\nroot = [\"common\"]\n[log]\nfile = \"common/r.log\"");
+        assert!(message.contains("`file in [log]` means"), "{message}");
+        let message = said("[tftp]\nroot = [\"..\"]");
+        assert!(message.contains("`the configuration` means"), "{message}");
     }
 
     #[test]
     fn a_users_file_that_everybody_can_read_is_warned_of() {
-        let told = said(&format!("{SECURED}auth = \"users\"\n"));
-        assert!(told.contains("users.txt (`users`) can be read by everybody"), "{told}");
+        let message = said(&format!("{SECURED}auth = \"users\"\n"));
+        assert!(message.contains("users.txt (`users`) can be read by everybody"), "{message}");
     }
 }

@@ -150,14 +150,17 @@ mod tests {
 
     #[test]
     fn an_old_name_means_what_the_new_one_does_and_is_warned_of() {
-        for (old, new, line, told) in SPELLINGS {
+        for (old, new, line, message) in SPELLINGS {
             let (old, new) = (validated(old).unwrap(), validated(new).unwrap());
-            assert_eq!(old.effective, new.effective, "{told}");
-            assert_eq!(old.policy.http.limits, new.policy.http.limits, "{told}");
-            assert_eq!(old.policy.ftp.trusted_networks, new.policy.ftp.trusted_networks, "{told}");
+            assert_eq!(old.effective, new.effective, "{message}");
+            assert_eq!(old.policy.http.limits, new.policy.http.limits, "{message}");
+            assert_eq!(
+                old.policy.ftp.trusted_networks, new.policy.ftp.trusted_networks,
+                "{message}"
+            );
             assert_eq!(format!("{:?}", old.policy.uploads), format!("{:?}", new.policy.uploads));
             let warnings: Vec<_> = old.warnings_now().collect();
-            let expected = format!("ringpost.toml:{line}: {told}; write that instead");
+            let expected = format!("ringpost.toml:{line}: {message}; write that instead");
             assert!(warnings.contains(&expected), "{warnings:?}");
             assert!(new.warnings_now().all(|warning| !warning.contains("is now called")));
         }
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_old_name_beside_the_new_one_is_a_mistake_that_says_so() {
-        for (text, told) in [
+        for (text, message) in [
             (
                 "[[http]]\n[connections]\nmax = 7\n[http_limits]\nmax = 8\n",
                 "ringpost.toml:2: [connections] is the old name of [http_limits], and both are \
@@ -179,27 +182,30 @@ mod tests {
                  there; take `bypass` out",
             ),
         ] {
-            assert_eq!(validated(text).unwrap_err().to_string(), told);
+            assert_eq!(validated(text).unwrap_err().to_string(), message);
         }
     }
 
     #[test]
     fn a_mistake_under_an_old_name_is_told_with_both_names() {
-        let told = validated("[ftp]\nbypass = 7\n").unwrap_err().to_string();
-        assert!(told.starts_with("ringpost.toml:2: `trusted_networks` is 7; write "), "{told}");
-        assert!(told.ends_with(" (`bypass` is now called `trusted_networks`)"), "{told}");
-        let told = validated("[[http]]\n[connections]\nmaxx = 1\n").unwrap_err().to_string();
-        assert!(told.contains("[connections] is now called [http_limits]"), "{told}");
+        let message = validated("[ftp]\nbypass = 7\n").unwrap_err().to_string();
+        assert!(
+            message.starts_with("ringpost.toml:2: `trusted_networks` is 7; write "),
+            "{message}"
+        );
+        assert!(message.ends_with(" (`bypass` is now called `trusted_networks`)"), "{message}");
+        let message = validated("[[http]]\n[connections]\nmaxx = 1\n").unwrap_err().to_string();
+        assert!(message.contains("[connections] is now called [http_limits]"), "{message}");
     }
 
     #[test]
     fn an_old_name_in_the_wrong_place_is_told_where_it_belongs_and_what_it_is_called_now() {
-        for (text, told) in [
+        for (text, message) in [
             ("[tftp]\nbypass = []\n", "it is now called `trusted_networks`; it belongs in "),
             ("[[http]]\n[Connections]\n", "did you mean `http_limits`, once `connections`?"),
         ] {
             let fault = validated(text).unwrap_err().to_string();
-            assert!(fault.contains(told), "{fault}");
+            assert!(fault.contains(message), "{fault}");
         }
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     use crate::config::{Disk, parse};
     use std::path::Path;
 
-    fn told(text: &str) -> String {
+    fn message(text: &str) -> String {
         let faults = parse(Path::new("c"), text, Disk::Leave).expect_err(text);
         faults.0[0].to_string()
     }
@@ -87,33 +87,33 @@ mod tests {
     #[test]
     fn an_address_or_a_word_without_quotes_is_told_with_the_mend() {
         let address = "c:2: 127.0.0.1:69 stands without quotes; write \"127.0.0.1:69\"";
-        assert_eq!(told("[tftp]\nlisten = [127.0.0.1:69]\n"), address);
-        assert_eq!(told("[tftp]\nlisten=[ \"[::]:69\", 127.0.0.1:69 ] # all\n"), address);
-        let net = told("[access]\nallow = [10.0.0.0/8]");
+        assert_eq!(message("[tftp]\nlisten = [127.0.0.1:69]\n"), address);
+        assert_eq!(message("[tftp]\nlisten=[ \"[::]:69\", 127.0.0.1:69 ] # all\n"), address);
+        let net = message("[access]\nallow = [10.0.0.0/8]");
         assert!(net.contains("write \"10.0.0.0/8\""), "{net}");
-        let word = told("user = ringpost\n[tftp]\n");
+        let word = message("user = ringpost\n[tftp]\n");
         assert_eq!(word, "c:1: ringpost stands without quotes; write user = \"ringpost\"");
-        assert!(told("data_dir = /srv/tftp").contains("write data_dir = \"/srv/tftp\""));
+        assert!(message("data_dir = /srv/tftp").contains("write data_dir = \"/srv/tftp\""));
     }
 
     #[test]
     fn a_second_section_is_told_with_the_line_of_the_first() {
-        let second = told("# [tftp] is\n[tftp]\nroot = [\"a\"]\n[tftp]\nroot = [\"b\"]\n");
+        let second = message("# [tftp] is\n[tftp]\nroot = [\"a\"]\n[tftp]\nroot = [\"b\"]\n");
         assert_eq!(
             second,
             "c:4: duplicate key: [tftp] is in line 2, too; move its lines there; for networks of \
              their own write [[tftp.subnet]]"
         );
-        let open = told("[tftp]\nroot = [\"a\"]\n[tftp\n");
+        let open = message("[tftp]\nroot = [\"a\"]\n[tftp\n");
         assert!(open.starts_with("c:3: duplicate key: [tftp] is in line 1, too;"), "{open}");
-        let key = told("[tftp]\nroot = [\"a\"]\nroot = [\"b\"]\n");
+        let key = message("[tftp]\nroot = [\"a\"]\nroot = [\"b\"]\n");
         assert!(key.contains("root is in line 2, too; take one of them out"), "{key}");
     }
 
     #[test]
     fn a_file_that_sets_nothing_is_told_where_a_template_is() {
         for text in ["", "\n", "# only a comment\n"] {
-            assert!(told(text).contains("ringpost config > ringpost.toml"), "{text:?}");
+            assert!(message(text).contains("ringpost config > ringpost.toml"), "{text:?}");
         }
     }
 }

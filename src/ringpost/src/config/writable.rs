@@ -113,11 +113,11 @@ mod tests {
             return;
         }
         mode(0o755).unwrap();
-        let told = receiving(&up, Some("nobody")).warning().unwrap();
+        let message = receiving(&up, Some("nobody")).warning().unwrap();
         let mend = format!("give it to that user: chown nobody {}", up.display());
         assert!(
-            told.contains("where user nobody may not write") && told.ends_with(&mend),
-            "{told}"
+            message.contains("where user nobody may not write") && message.ends_with(&mend),
+            "{message}"
         );
         // Root's own server, and a directory for all users.
         assert_eq!(receiving(&up, None).warning(), None);

@@ -150,9 +150,9 @@ mod tests {
     fn a_second_server_over_one_data_dir_is_refused_and_told_of_the_first() {
         let dir = tempfile::tempdir().unwrap();
         let first = DataLock::take(dir.path()).unwrap();
-        let told = DataLock::take(dir.path()).unwrap_err().to_string();
+        let message = DataLock::take(dir.path()).unwrap_err().to_string();
         let me = format!("another Ringpost, process {}", std::process::id());
-        assert!(told.contains(&me), "{told}");
+        assert!(message.contains(&me), "{message}");
         drop(first);
         assert!(DataLock::take(dir.path()).is_ok());
     }

@@ -158,8 +158,8 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(make(&file, PRIVATE, None).is_err());
         let cause = make(&file, PRIVATE, None).unwrap_err();
-        let told = StartError::directory(&file, PRIVATE, cause).to_string();
-        assert!(told.contains("install -d -m 700 -o USER"), "{told}");
+        let message = StartError::directory(&file, PRIVATE, cause).to_string();
+        assert!(message.contains("install -d -m 700 -o USER"), "{message}");
     }
 
     #[test]

@@ -187,8 +187,8 @@ mod tests {
         );
         assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
         for new in ["[ftp]", "[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]\ntls = false"] {
-            let told = needs_restart(&old, &parse_for_tests(new));
-            assert_eq!(told, ["listen, tls_listen and tls in [ftp]"], "{new}");
+            let keys = needs_restart(&old, &parse_for_tests(new));
+            assert_eq!(keys, ["listen, tls_listen and tls in [ftp]"], "{new}");
         }
     }
 

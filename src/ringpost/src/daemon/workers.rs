@@ -370,10 +370,11 @@ mod tests {
     fn a_port_that_is_taken_names_the_protocol() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let told = bind(&format!("[[https]]\nlisten = [\"{address}\"]")).err().unwrap().to_string();
+        let message =
+            bind(&format!("[[https]]\nlisten = [\"{address}\"]")).err().unwrap().to_string();
         // This process itself has it.
         let start = format!("cannot listen for HTTPS on {address}: this configuration has taken");
-        assert!(told.starts_with(&start), "{told}");
+        assert!(message.starts_with(&start), "{message}");
     }
 
     #[test]

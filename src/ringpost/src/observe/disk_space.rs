@@ -215,7 +215,7 @@ mod tests {
         let seen = poll(&mut disks, &dirs, at(6));
         assert_eq!((seen[0].space, seen[1].space), (None, Some(SPACE)));
         assert_eq!(seen[0].fault.as_deref(), Some("it has not answered for 6 s"));
-        assert!(seen[0].warning().is_some_and(|told| told.contains("/hangs")));
+        assert!(seen[0].warning().is_some_and(|message| message.contains("/hangs")));
         let pending = disks.rows[Path::new("/hangs")].pending.clone().map(|(_, since)| since);
         assert_eq!(pending, Some(at(0)), "one thread waits, and no more are sent after it");
         drop(release);
@@ -238,13 +238,13 @@ mod tests {
 
     #[test]
     fn a_disk_that_is_nearly_full_is_told_of_and_a_large_one_with_room_is_not() {
-        let told = |free_bytes, size_bytes| {
+        let message = |free_bytes, size_bytes| {
             let space = Some(Space { free_bytes, size_bytes });
             DiskStatus { dir: "/data".into(), space, fault: None }.warning()
         };
-        assert_eq!(told(60, 1_000), None);
-        assert!(told(40, 1_000).is_some_and(|told| told.contains("/data")));
-        assert_eq!(told(2 << 30, 4 << 40), None);
-        assert!(told(900 << 20, 4 << 40).is_some());
+        assert_eq!(message(60, 1_000), None);
+        assert!(message(40, 1_000).is_some_and(|message| message.contains("/data")));
+        assert_eq!(message(2 << 30, 4 << 40), None);
+        assert!(message(900 << 20, 4 << 40).is_some());
     }
 }

@@ -101,7 +101,7 @@ mod tests {
         }
         assert_eq!(reached(&figures), Vec::<String>::new());
         figures.insert("admin_displaced".into(), 7);
-        let told = "7 connections to [admin] closed to make room for newer ones";
-        assert_eq!(reached(&figures), [told]);
+        let message = "7 connections to [admin] closed to make room for newer ones";
+        assert_eq!(reached(&figures), [message]);
     }
 }

@@ -157,8 +157,8 @@ fn a_protected_name_is_not_served_over_tftp_and_explain_says_so() {
     let server = Server::start_web("[[protect]]\nname = \"*.cfg\"\n");
     add_user(&server, "", "secret");
     fs::write(server.path("root/phone.cfg"), b"x").unwrap();
-    let told = || crate::raw::size_of(server.address(), "phone.cfg");
-    eventually("it is refused as what it is", || told() == Err(2));
+    let size = || crate::raw::size_of(server.address(), "phone.cfg");
+    eventually("it is refused as what it is", || size() == Err(2));
     let explained = server.command("explain phone.cfg --from 127.0.0.1 --protocol tftp", b"");
     let text = String::from_utf8(explained.stdout).unwrap();
     assert!(

@@ -114,14 +114,14 @@ impl Bench {
 
     /// Returns how many guesses were answered, and how many stops were first ones.
     fn guess(&mut self, macs: std::ops::Range<u32>) -> (u32, u32) {
-        let (mut answered, mut told) = (0, 0);
+        let (mut answered, mut logged) = (0, 0);
         for mac in macs {
             match self.miss(&format!("SEP0004F2{mac:06X}.cnf.xml")) {
                 Verdict::Free | Verdict::Delayed => answered += 1,
-                Verdict::Stopped { first } => told += u32::from(first),
+                Verdict::Stopped { first } => logged += u32::from(first),
             }
         }
-        (answered, told)
+        (answered, logged)
     }
 }
 
@@ -153,14 +153,14 @@ fn a_site_of_2000_phones_of_any_make_behind_one_address_is_never_slowed() {
 fn nine_thousand_macs_are_stopped_behind_the_budget_and_told_once() {
     for proven in [true, false] {
         let mut bench = Bench { proven, ..Bench::new() };
-        let (answered, told) = bench.guess(0..9_000);
-        assert!(is_about(answered, MISSES_MAX) && told == 1, "{answered}");
-        let (answered, told) = bench.guess(9_000..18_000);
-        assert!(is_about(answered, 0) && told == 0, "{answered}");
+        let (answered, logged) = bench.guess(0..9_000);
+        assert!(is_about(answered, MISSES_MAX) && logged == 1, "{answered}");
+        let (answered, logged) = bench.guess(9_000..18_000);
+        assert!(is_about(answered, 0) && logged == 0, "{answered}");
         bench.now = minutes(62);
-        let (answered, told) = bench.guess(18_000..27_000);
+        let (answered, logged) = bench.guess(18_000..27_000);
         assert!(is_about(answered, MISSES_PER_HOUR * 61 / 60), "{answered}");
-        assert_eq!(told, 1, "logged again after an hour");
+        assert_eq!(logged, 1, "logged again after an hour");
     }
 }
 

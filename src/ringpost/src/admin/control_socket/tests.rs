@@ -54,16 +54,16 @@ fn the_socket_is_for_its_user_alone_and_goes_with_the_server() {
 fn a_socket_that_was_left_behind_is_replaced_and_nothing_else_is() {
     let dir = tempfile::tempdir().unwrap();
     let left = UnixListener::bind(path(dir.path())).unwrap();
-    let told = ControlSocket::bind(dir.path()).unwrap_err().to_string();
-    assert!(told.contains("another server answers at"), "{told}");
+    let message = ControlSocket::bind(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("another server answers at"), "{message}");
     drop(left);
     assert!(path(dir.path()).exists());
     let socket = ControlSocket::bind(dir.path()).unwrap();
     drop(socket);
     assert!(!path(dir.path()).exists());
     fs::write(path(dir.path()), "mine").unwrap();
-    let told = ControlSocket::bind(dir.path()).unwrap_err().to_string();
-    assert!(told.contains("is no socket"), "{told}");
+    let message = ControlSocket::bind(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("is no socket"), "{message}");
     assert_eq!(fs::read(path(dir.path())).unwrap(), b"mine");
 }
 
@@ -83,10 +83,13 @@ fn a_path_that_is_too_long_for_a_socket_is_told_with_the_mend() {
     let dir = tempfile::tempdir().unwrap();
     let long = dir.path().join("x".repeat(100));
     fs::create_dir(&long).unwrap();
-    let told = ControlSocket::bind(&long).unwrap_err().to_string();
-    assert!(told.contains("may have 107") && told.contains("shorter `data_dir`"), "{told}");
+    let message = ControlSocket::bind(&long).unwrap_err().to_string();
+    assert!(
+        message.contains("may have 107") && message.contains("shorter `data_dir`"),
+        "{message}"
+    );
     let asked = ask(&long, &Request::Status, |_| {}).err();
-    assert!(matches!(asked, Some(NoAnswer::Failed(told)) if told.contains("may have 107")));
+    assert!(matches!(asked, Some(NoAnswer::Failed(message)) if message.contains("may have 107")));
 }
 
 #[test]
@@ -112,10 +115,10 @@ fn a_drain_is_told_at_once_and_again_when_it_is_over() {
         Order::Drain(answer) => drop(answer.send(3)),
         Order::Reload(_) => panic!("nobody asked for that"),
     });
-    let mut told = Vec::new();
-    let reply = ask(dir.path(), &Request::Drain, |line| told.push(line.to_owned())).unwrap();
+    let mut messages = Vec::new();
+    let reply = ask(dir.path(), &Request::Drain, |line| messages.push(line.to_owned())).unwrap();
     assert!(matches!(reply.answer, ControlReply::Drained { cut_off: 3 }));
-    assert!(told.len() == 1 && told[0].starts_with("draining"), "{told:?}");
+    assert!(messages.len() == 1 && messages[0].starts_with("draining"), "{messages:?}");
     web.stop();
 }
 

@@ -66,8 +66,8 @@ fn the_metrics_come_in_the_form_that_is_asked_for() {
     assert_eq!((status, &*kind), (200, "text/plain; version=0.0.4; charset=utf-8"));
     for figure in state.figures() {
         // Outcomes of transfers are shown by reason.
-        let told = body.contains(&format!(" {}\n", figure.help));
-        assert!(told || figure.name.starts_with("transfers_"), "{}", figure.name);
+        let is_described = body.contains(&format!(" {}\n", figure.help));
+        assert!(is_described || figure.name.starts_with("transfers_"), "{}", figure.name);
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

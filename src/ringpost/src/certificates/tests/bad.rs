@@ -28,7 +28,7 @@ fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
     let mut certificates = started(&settings);
     certificates.refresh(NOW);
     let stranger = Elsewhere::new();
-    for (bytes, told) in [
+    for (bytes, message) in [
         (stranger.pem.as_str(), "is not the key of the certificate in"),
         ("", "has no certificate in PEM form"),
         ("-----BEGIN CERTIFICATE-----\nAAAA", "is cut short or garbled"),
@@ -39,9 +39,9 @@ fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
         // The other half may still be coming.
         assert!(!certificates.refresh(NOW + 1).changed);
         assert_eq!(certificates.report(NOW)[0].fault, None);
-        assert!(certificates.refresh(NOW + 4).changed, "{told}");
+        assert!(certificates.refresh(NOW + 4).changed, "{message}");
         let fault = certificates.report(NOW)[0].fault.clone().unwrap();
-        assert!(fault.contains(told) && fault.contains("stays in use"), "{fault}");
+        assert!(fault.contains(message) && fault.contains("stays in use"), "{fault}");
         assert!(Arc::ptr_eq(&before, &terms(&certificates)));
         assert!(!certificates.refresh(NOW + 5).changed, "told once");
         // A reload of everything else does not wait for it.

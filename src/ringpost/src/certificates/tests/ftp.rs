@@ -37,8 +37,8 @@ fn explicit_and_implicit_listeners_have_one_certificate_and_it_is_that_of_https(
         assert_eq!(shown("127.0.0.1:21"), shown("127.0.0.1:411"));
         assert_eq!(shown("127.0.0.1:21"), shown("127.0.0.1:990"));
     }
-    let told = certificates.report(NOW);
-    assert_eq!((told.len(), &*told[1].speaks), (2, "FTP over TLS 1.2 and 1.3"));
+    let reports = certificates.report(NOW);
+    assert_eq!((reports.len(), &*reports[1].speaks), (2, "FTP over TLS 1.2 and 1.3"));
 }
 
 #[test]
@@ -50,8 +50,8 @@ fn who_wants_to_speak_another_protocol_is_refused_and_who_says_nothing_is_not() 
     assert!(meet(&ftp, &asking_for(&plain, b"ftp"), "127.0.0.1").is_ok());
     assert!(meet(&https, &asking_for(&plain, b"http/1.1"), "127.0.0.1").is_ok());
     for (terms, wanted) in [(&ftp, "http/1.1"), (&ftp, "h2"), (&https, "ftp"), (&https, "h2")] {
-        let told = meet(terms, &asking_for(&plain, wanted.as_bytes()), "127.0.0.1");
-        assert!(told.is_err_and(|why| why.to_string().contains("known protocol")), "{wanted}");
+        let handshake = meet(terms, &asking_for(&plain, wanted.as_bytes()), "127.0.0.1");
+        assert!(handshake.is_err_and(|why| why.to_string().contains("known protocol")), "{wanted}");
     }
     assert!(meet(&ftp, &plain, "127.0.0.1").is_ok() && meet(&https, &plain, "127.0.0.1").is_ok());
 }

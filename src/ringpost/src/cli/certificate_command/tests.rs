@@ -132,8 +132,8 @@ fn renew_leaves_what_another_ca_issued_alone() {
     let key = KeyPair::generate().unwrap();
     let pem = CertificateParams::new(vec!["a".into()]).unwrap().self_signed(&key).unwrap().pem();
     fs::write(dir.path().join("server.pem"), &pem).unwrap();
-    let told = refused(&CertificateCommand::Renew, &settings);
-    assert!(told.contains("was not issued by the server's own CA") && told.contains("csr"));
+    let message = refused(&CertificateCommand::Renew, &settings);
+    assert!(message.contains("was not issued by the server's own CA") && message.contains("csr"));
     assert_eq!(fs::read_to_string(dir.path().join("server.pem")).unwrap(), pem);
 }
 
@@ -229,15 +229,15 @@ fn what_phones_would_refuse_is_not_imported() {
     let company = Company::new();
     let chain = dir.path().join("chain.pem");
     let at = |unix_s| OffsetDateTime::from_unix_timestamp(unix_s).unwrap();
-    let told = |change: &dyn Fn(&mut CertificateParams)| {
+    let message = |change: &dyn Fn(&mut CertificateParams)| {
         fs::write(&chain, company.sign(&request, change)).unwrap();
         refused(&import(&chain), &settings)
     };
-    let expired = told(&|params| params.not_after = at(NOW - 1));
+    let expired = message(&|params| params.not_after = at(NOW - 1));
     assert!(expired.contains("expired on 2027-01-15; ask its issuer"), "{expired}");
-    let early = told(&|params| params.not_before = at(NOW + 5 * DAY_S));
+    let early = message(&|params| params.not_before = at(NOW + 5 * DAY_S));
     assert!(early.contains("does not hold before 2027-01-20"), "{early}");
-    let client = told(&|params| {
+    let client = message(&|params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     });
     assert!(client.contains("is not meant for servers"), "{client}");
@@ -245,12 +245,15 @@ fn what_phones_would_refuse_is_not_imported() {
         params.subject_alt_names =
             vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())];
     };
-    let named = told(&elsewhere);
+    let named = message(&elsewhere);
     assert!(named.contains("other.example") && named.contains("--any-name"), "{named}");
     let stranger = Company::new().root.pem();
     fs::write(&chain, &stranger).unwrap();
-    let told = refused(&import(&chain), &settings);
-    assert!(told.contains("no certificate in") && told.contains("server.key.next or"), "{told}");
+    let message = refused(&import(&chain), &settings);
+    assert!(
+        message.contains("no certificate in") && message.contains("server.key.next or"),
+        "{message}"
+    );
     let key = dir.path().join("absent.key");
     let named =
         CertificateCommand::Import { chain: chain.clone(), key: Some(key), any_name: false };
@@ -290,8 +293,11 @@ fn where_there_are_several_one_has_to_be_meant() {
     other.certificate = dir.path().join("other.pem");
     other.key = dir.path().join("other.key");
     settings.secured[1] = other;
-    let told = refused(&CertificateCommand::Request { file: None }, &settings);
-    assert!(told.contains("say which with --listener") && told.contains("127.0.0.1:443"), "{told}");
+    let message = refused(&CertificateCommand::Request { file: None }, &settings);
+    assert!(
+        message.contains("say which with --listener") && message.contains("127.0.0.1:443"),
+        "{message}"
+    );
     let listener = |text: &str| Some(text.parse().unwrap());
     let chosen_at = |text| select_row(&settings, listener(text));
     assert_eq!(chosen_at("127.0.0.1:443").unwrap().key, dir.path().join("other.key"));

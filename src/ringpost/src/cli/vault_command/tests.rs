@@ -159,13 +159,13 @@ fn a_version_is_shown_byte_for_byte_by_the_beginning_of_its_name() {
 fn an_older_version_becomes_the_newest_and_none_is_lost() {
     let bench = Bench::used();
     let stamps = bench.stamps("2001");
-    let told = bench.run(&format!("restore 2001 96xxdata {}", stamps[0]));
-    assert!(told.starts_with("2001_96xxdata.txt is again what it was on 20"), "{told}");
+    let message = bench.run(&format!("restore 2001 96xxdata {}", stamps[0]));
+    assert!(message.starts_with("2001_96xxdata.txt is again what it was on 20"), "{message}");
     assert_eq!(bench.newest("2001").as_deref(), Some("one"));
     assert_eq!(bench.stamps("2001").len(), 3);
     let last = bench.stamps("2001").pop().unwrap();
-    let told = bench.run(&format!("restore 2001 96xxdata {last}"));
-    assert!(told.contains("the newest already; nothing was changed"));
+    let message = bench.run(&format!("restore 2001 96xxdata {last}"));
+    assert!(message.contains("the newest already; nothing was changed"));
     assert_eq!(bench.stamps("2001").len(), 3);
     let deleted = bench.stamps("2002").pop().unwrap();
     assert!(bench.refused(&format!("restore 2002 96xxdata {deleted}")).contains("was deleted on"));
@@ -178,8 +178,8 @@ fn a_clone_gives_the_newest_of_each_family_to_another_extension() {
     let bench = Bench::used();
     let old = Item::new("2001", "16xxdata").unwrap();
     bench.vault.add(&old, Some(b"old set")).unwrap();
-    let told = bench.run("clone 2001 2002 96xxdata");
-    assert_eq!(told, "2002_96xxdata.txt is now as 2001_96xxdata.txt, 12 bytes\n");
+    let message = bench.run("clone 2001 2002 96xxdata");
+    assert_eq!(message, "2002_96xxdata.txt is now as 2001_96xxdata.txt, 12 bytes\n");
     assert_eq!(bench.newest("2002").as_deref(), Some("one and more"));
     assert_eq!(bench.stamps("2002").len(), 3, "the older ones stay");
     assert_eq!(bench.run("clone 2001 3000").lines().count(), 2);
@@ -194,8 +194,8 @@ fn a_clone_gives_the_newest_of_each_family_to_another_extension() {
 fn a_vault_is_carried_to_another_host() {
     let (from, to) = (Bench::used(), Bench::new());
     let file = from.top.path().join("vault.tar.gz");
-    let told = from.run("export @/vault.tar.gz");
-    assert!(told.starts_with("4 versions are in "), "{told}");
+    let message = from.run("export @/vault.tar.gz");
+    assert!(message.starts_with("4 versions are in "), "{message}");
     assert!(from.refused("export @/vault.tar.gz").contains("exists already"));
     assert!(from.refused("export @/none/vault.tar.gz").contains("nothing is left of it"));
     assert!(from.refused("export @/x.tar.gz 4711").contains("leave it out"));
@@ -205,8 +205,8 @@ fn a_vault_is_carried_to_another_host() {
     assert_eq!(to.run(&line), "4 versions are new, 0 were there\n");
     assert_eq!(to.newest("2001").as_deref(), Some("kept since"));
     assert_eq!(to.run(&line), "0 versions are new, 4 were there\n");
-    let told = to.run(&format!("{line} --restore"));
-    assert!(told.ends_with("1 older ones are the newest again\n"), "{told}");
+    let message = to.run(&format!("{line} --restore"));
+    assert!(message.ends_with("1 older ones are the newest again\n"), "{message}");
     assert_eq!(to.newest("2001").as_deref(), Some("one and more"));
     assert_eq!(to.newest("2002"), None);
 }
@@ -228,8 +228,8 @@ fn an_export_of_some_extensions_has_no_others() {
 fn a_file_that_is_no_export_changes_nothing_and_says_what_mends_it() {
     let bench = Bench::new();
     fs::write(bench.top.path().join("x"), "SET LOGSRVR 10.0.0.1\n").unwrap();
-    let told = bench.refused("import @/x");
-    assert!(told.contains("ringpost vault export") && told.ends_with("nothing was changed"));
+    let message = bench.refused("import @/x");
+    assert!(message.contains("ringpost vault export") && message.ends_with("nothing was changed"));
     assert!(bench.refused("import @/none").contains("cannot read"));
     assert!(bench.refused("import @").contains("directory"));
     assert!(!bench.vault.policy.dir.exists());
@@ -297,8 +297,8 @@ fn aged() -> Bench {
 fn what_is_in_archives_is_listed_shown_and_restored_as_if_it_were_in_its_place() {
     let bench = aged();
     assert_eq!(bench.run("list 2001").lines().count(), 6);
-    let told = bench.run("archive");
-    assert_eq!(told, "4 old versions went into archives, of which 2 were written\n");
+    let message = bench.run("archive");
+    assert_eq!(message, "4 old versions went into archives, of which 2 were written\n");
     assert_eq!(bench.run("list 2001").lines().count(), 2);
     let listed = bench.run("list 2001 --archived");
     assert_eq!(listed.lines().count(), 6);
@@ -358,11 +358,11 @@ fn all_are_restored_to_a_moment_and_those_that_had_nothing_then_stay() {
     bench.run("archive");
     bench.keep("2002", Some("new since"));
     let line = "restore-all --at 2026-11-03T12:00";
-    let told = bench.run(&format!("{line} --dry-run"));
-    assert!(told.starts_with("1 would be again what they were on 2026-11-03 12:00:00 UTC"));
+    let message = bench.run(&format!("{line} --dry-run"));
+    assert!(message.starts_with("1 would be again what they were on 2026-11-03 12:00:00 UTC"));
     assert_eq!(bench.newest("2001").as_deref(), Some("now"));
-    let told = bench.run(line);
-    assert!(told.contains("; 0 are so anyway, and 1 had nothing then"), "{told}");
+    let message = bench.run(line);
+    assert!(message.contains("; 0 are so anyway, and 1 had nothing then"), "{message}");
     assert_eq!(bench.newest("2001").as_deref(), Some("late october"));
     assert_eq!(bench.newest("2002").as_deref(), Some("new since"));
     assert!(bench.run(line).starts_with("0 are again"), "nothing is added twice");

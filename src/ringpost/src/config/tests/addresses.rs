@@ -6,7 +6,10 @@ use super::*;
 fn an_address_that_no_socket_can_have_is_told_with_the_one_that_is_meant() {
     let first = |listen: &str| {
         let text = format!("[tftp]\nlisten = [\"{listen}\", \"127.0.0.1:70\"]");
-        validate(&text).err().and_then(|told| Some(told.0.first()?.to_string())).unwrap_or_default()
+        validate(&text)
+            .err()
+            .and_then(|message| Some(message.0.first()?.to_string()))
+            .unwrap_or_default()
     };
     let mapped = first("[::ffff:127.0.0.1]:69");
     assert!(

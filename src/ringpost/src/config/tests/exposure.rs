@@ -4,7 +4,7 @@ use super::*;
 
 /// Returns all warnings except that the vault is open.
 pub(super) fn but_open_vault(warnings: Vec<String>) -> Vec<String> {
-    let is_other = |told: &String| !told.starts_with("[vault] has auth = \"open\"");
+    let is_other = |message: &String| !message.starts_with("[vault] has auth = \"open\"");
     warnings.into_iter().filter(is_other).collect()
 }
 
@@ -14,17 +14,17 @@ const WEB: &str = "[[http]]\nlisten = [\"0.0.0.0:80\"]\n";
 fn a_vault_that_is_open_to_everybody_is_warned_of_with_the_mend() {
     for auth in ["", "auth = \"open\"\n"] {
         let warnings = validate(&format!("{WEB}[vault]\n{auth}")).unwrap().warnings;
-        let [told] = &*warnings else { panic!("{warnings:?}") };
-        assert!(told.contains("every user's data; write auth = \"pinned\""), "{told}");
+        let [message] = &*warnings else { panic!("{warnings:?}") };
+        assert!(message.contains("every user's data; write auth = \"pinned\""), "{message}");
     }
-    let told = |text: &str| {
+    let message = |text: &str| {
         let warnings = validate(text).unwrap().warnings;
-        warnings.iter().any(|told| told.contains("has auth = \"open\""))
+        warnings.iter().any(|message| message.contains("has auth = \"open\""))
     };
-    assert!(!told(&format!("{WEB}[vault]\nauth = \"pinned\"\n")));
+    assert!(!message(&format!("{WEB}[vault]\nauth = \"pinned\"\n")));
     // By FTP a phone is asked for its user.
-    assert!(!told("[ftp]\n[vault]\n"));
-    assert!(told("[[https]]\nlisten = [\"0.0.0.0:443\"]\n[vault]\n"));
+    assert!(!message("[ftp]\n[vault]\n"));
+    assert!(message("[[https]]\nlisten = [\"0.0.0.0:443\"]\n[vault]\n"));
 }
 
 #[test]
@@ -38,10 +38,14 @@ fn pages_of_administration_beyond_this_host_are_warned_of_with_the_mend() {
         ("[::1]:6090", false),
     ] {
         let settings = validate(&format!("[tftp]\n[admin]\nlisten = \"{listen}\"\n")).unwrap();
-        let told = settings.warnings.join("\n");
-        assert_eq!(told.contains(&format!("[admin] listens on {listen}")), is_warned, "{listen}");
+        let message = settings.warnings.join("\n");
         assert_eq!(
-            told.contains("write listen = \"127.0.0.1:6090\" and come by `ssh -L`"),
+            message.contains(&format!("[admin] listens on {listen}")),
+            is_warned,
+            "{listen}"
+        );
+        assert_eq!(
+            message.contains("write listen = \"127.0.0.1:6090\" and come by `ssh -L`"),
             is_warned
         );
     }
@@ -60,9 +64,9 @@ fn limits_of_guesses_have_bounds_and_networks_must_be_some() {
         ("trusted_networks = [\"10.9.0.0/99\"]", "10.9.0.0/99"),
         ("misses = 3", "write one of misses_max"),
     ] {
-        let told = faults(&format!("[tftp]\n[guesses]\n{line}\n"));
-        assert!(told.len() == 1 && told[0].contains(":3: "), "{line}: {told:?}");
-        assert!(told[0].contains(said), "{line}: {told:?}");
+        let messages = faults(&format!("[tftp]\n[guesses]\n{line}\n"));
+        assert!(messages.len() == 1 && messages[0].contains(":3: "), "{line}: {messages:?}");
+        assert!(messages[0].contains(said), "{line}: {messages:?}");
     }
 }
 
@@ -76,10 +80,10 @@ fn a_user_or_group_that_does_not_exist_is_told_with_the_command_that_makes_it() 
         std::fs::write(&file, text).unwrap();
         load(&file).map(|_| ()).map_err(|faults| faults.to_string())
     };
-    let told = said("user = \"nobody-of-that-name\"").unwrap_err();
-    assert!(told.contains(":2: there is no user `nobody-of-that-name`"), "{told}");
-    assert!(told.contains("useradd --system"), "{told}");
-    let told = said("user = \"root\"\ngroup = \"no-such-group\"").unwrap_err();
-    assert!(told.contains("there is no group `no-such-group`"), "{told}");
+    let message = said("user = \"nobody-of-that-name\"").unwrap_err();
+    assert!(message.contains(":2: there is no user `nobody-of-that-name`"), "{message}");
+    assert!(message.contains("useradd --system"), "{message}");
+    let message = said("user = \"root\"\ngroup = \"no-such-group\"").unwrap_err();
+    assert!(message.contains("there is no group `no-such-group`"), "{message}");
     assert_eq!(said("user = \"root\""), Ok(()));
 }

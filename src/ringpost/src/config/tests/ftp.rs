@@ -87,7 +87,7 @@ fn every_limit_of_sessions_has_a_key_and_a_limit() {
         upload_memory_bytes_max: 8 << 20,
     };
     assert_eq!(limits, wanted);
-    for (line, told) in [
+    for (line, message) in [
         ("sessions_max = 0", "`sessions_max` is 0; Ringpost allows 1 to 1000000;"),
         ("line_max = 511", "`line_max` is 511 bytes; Ringpost allows 512 to 16384;"),
         ("commands_per_second = 0", "`commands_per_second` is 0; Ringpost allows 1 to 100000;"),
@@ -99,7 +99,7 @@ fn every_limit_of_sessions_has_a_key_and_a_limit() {
         ("max_sessions = 5", "`max_sessions` is no key of `[ftp]`;"),
     ] {
         let faults = faults(&format!("[ftp]\n{line}"));
-        assert!(faults[0].contains(&format!("toml:2: {told}")), "{faults:?}");
+        assert!(faults[0].contains(&format!("toml:2: {message}")), "{faults:?}");
     }
 }
 
@@ -129,21 +129,29 @@ fn the_first_row_that_holds_says_what_pasv_tells() {
 #[test]
 fn an_address_that_pasv_cannot_say_is_told() {
     for odd in ["2001:db8::1", "0.0.0.0", "255.255.255.255", "224.0.0.1", "ftp.example.com"] {
-        let told = faults(&format!("[ftp]\npassive_address = \"{odd}\""));
+        let messages = faults(&format!("[ftp]\npassive_address = \"{odd}\""));
         let start =
             format!(":2: `passive_address` is \"{odd}\"; write the IPv4 address of one host");
-        assert!(told[0].contains(&start), "{told:?}");
+        assert!(messages[0].contains(&start), "{messages:?}");
     }
-    let told = faults("[ftp]\npassive_address = [{ address = \"::1\" }]");
-    assert!(told[0].contains(":2: `address` is \"::1\"; write the IPv4 address"), "{told:?}");
+    let messages = faults("[ftp]\npassive_address = [{ address = \"::1\" }]");
+    assert!(
+        messages[0].contains(":2: `address` is \"::1\"; write the IPv4 address"),
+        "{messages:?}"
+    );
     let row = |from: &str| {
         faults(&format!("[ftp]\npassive_address = [{{ address = \"10.0.0.1\", from = [{from}] }}]"))
     };
-    let told = row("\"fe80::/10\"");
-    assert!(told[0].contains(":2: `from` has fe80::/10, and `passive_address` is for IPv4 alone"));
-    let told = row("\"10.0.0.0/8\", \"10.1.0.0/16\"");
-    assert!(told[0].contains("for 10.1.0.0/16 is never reached"), "{told:?}");
-    assert!(told[0].ends_with("line 2 has 10.0.0.0/8; write this one before it"), "{told:?}");
+    let messages = row("\"fe80::/10\"");
+    assert!(
+        messages[0].contains(":2: `from` has fe80::/10, and `passive_address` is for IPv4 alone")
+    );
+    let messages = row("\"10.0.0.0/8\", \"10.1.0.0/16\"");
+    assert!(messages[0].contains("for 10.1.0.0/16 is never reached"), "{messages:?}");
+    assert!(
+        messages[0].ends_with("line 2 has 10.0.0.0/8; write this one before it"),
+        "{messages:?}"
+    );
 }
 
 #[test]
@@ -182,12 +190,15 @@ fn ports_of_data_connections_clash_with_nobodys() {
 
 #[test]
 fn a_few_ports_or_ports_that_need_a_privilege_are_told() {
-    let told = faults("[ftp]\npassive_ports = \"50000-50008\"");
-    assert!(told[0].contains(":2: `passive_ports` is 50000-50008, 9 ports; so few"), "{told:?}");
-    let told = faults("[ftp]\npassive_ports = \"1000-2000\"");
-    assert!(told[0].contains(":2: `passive_ports` begins with 1000, and ports below 1024"));
-    let told = warnings("user = \"ringpost\"\n[ftp]\nactive_port = 20");
-    assert!(told[0].contains("`active_port` in [ftp] is 20, which the server cannot have"));
+    let messages = faults("[ftp]\npassive_ports = \"50000-50008\"");
+    assert!(
+        messages[0].contains(":2: `passive_ports` is 50000-50008, 9 ports; so few"),
+        "{messages:?}"
+    );
+    let messages = faults("[ftp]\npassive_ports = \"1000-2000\"");
+    assert!(messages[0].contains(":2: `passive_ports` begins with 1000, and ports below 1024"));
+    let messages = warnings("user = \"ringpost\"\n[ftp]\nactive_port = 20");
+    assert!(messages[0].contains("`active_port` in [ftp] is 20, which the server cannot have"));
     assert_eq!(warnings("user = \"ringpost\"\n[ftp]\nactive_port = 2020"), [""; 0]);
     assert_eq!(warnings("[ftp]\nactive_port = 20"), [""; 0]);
 }
@@ -200,43 +211,52 @@ fn somebody_can_log_in() {
          phones = [\"anonymous\"], or take the section out",
     );
     assert!(ftp("phones = []\nusers = \"boss.txt\"").phones.is_empty());
-    let told = faults("[ftp]\nphones = [\"a b\"]");
+    let messages = faults("[ftp]\nphones = [\"a b\"]");
     assert!(
-        told[0].contains(":2: `phones` has \"a b\", which no phone could log in by"),
-        "{told:?}"
+        messages[0].contains(":2: `phones` has \"a b\", which no phone could log in by"),
+        "{messages:?}"
     );
 }
 
 #[test]
 fn administrators_need_tls_or_a_word_that_they_do_not() {
-    let told = faults("[ftp]\nusers = \"boss.txt\"\ntls = false");
-    assert!(told[0].contains(":2: `users` need TLS to log in, and `tls` is false;"), "{told:?}");
-    let told = faults("[ftp]\ntls_listen = [\"0.0.0.0:990\"]\ntls = false");
-    assert!(told[0].contains(":2: `tls_listen` has an address, and `tls` is false"), "{told:?}");
+    let messages = faults("[ftp]\nusers = \"boss.txt\"\ntls = false");
+    assert!(
+        messages[0].contains(":2: `users` need TLS to log in, and `tls` is false;"),
+        "{messages:?}"
+    );
+    let messages = faults("[ftp]\ntls_listen = [\"0.0.0.0:990\"]\ntls = false");
+    assert!(
+        messages[0].contains(":2: `tls_listen` has an address, and `tls` is false"),
+        "{messages:?}"
+    );
     let settings = validate("[ftp]\nusers = \"boss.txt\"\ntls = false\ncleartext = true").unwrap();
     assert!(settings.secured.is_empty() && !settings.policy.ftp.listeners[0].tls);
-    let told = warnings("[ftp]\nusers = \"boss.txt\"\ncleartext = true");
-    assert!(told[0].contains("(line 1) lets administrators log in without TLS"), "{told:?}");
+    let messages = warnings("[ftp]\nusers = \"boss.txt\"\ncleartext = true");
+    assert!(
+        messages[0].contains("(line 1) lets administrators log in without TLS"),
+        "{messages:?}"
+    );
     assert_eq!(warnings("[ftp]\nusers = \"boss.txt\""), [""; 0]);
 }
 
 #[test]
 fn who_reaches_a_phones_data_manages_nobodys_files() {
     let vault = "data_dir = \"/d\"\n[vault]\nauth = \"users\"\n[[http]]\nvault = false\n[ftp]\n";
-    let told = faults(&format!("{vault}users = \"x/../users.txt\""));
-    assert!(told[0].contains(":7: `users` is the file of [vault] too"), "{told:?}");
+    let messages = faults(&format!("{vault}users = \"x/../users.txt\""));
+    assert!(messages[0].contains(":7: `users` is the file of [vault] too"), "{messages:?}");
     assert!(validate(&format!("{vault}users = \"boss.txt\"")).is_ok());
-    let told = faults("data_dir = \"/d\"\n[ftp]\nusers = \"common/boss.txt\"");
-    assert!(told[0].contains(":3: `users` means /d/common/boss.txt, and line 2 has /d/common"));
+    let messages = faults("data_dir = \"/d\"\n[ftp]\nusers = \"common/boss.txt\"");
+    assert!(messages[0].contains(":3: `users` means /d/common/boss.txt, and line 2 has /d/common"));
 }
 
 #[test]
 fn whose_data_can_be_reached_unasked_is_told() {
-    let told =
+    let messages =
         warnings("[vault]\n[ftp]\ntrusted_networks = [\"10.1.0.0/16\", \"::1\", \"fe80::/10\"]");
     assert!(
-        told[0].contains("(line 2): phones in 10.1.0.0/16, fe80::/10 are not asked"),
-        "{told:?}"
+        messages[0].contains("(line 2): phones in 10.1.0.0/16, fe80::/10 are not asked"),
+        "{messages:?}"
     );
     for fine in [
         "[vault]\n[ftp]\ntrusted_networks = [\"127.0.0.0/8\", \"::1\"]",
@@ -249,12 +269,18 @@ fn whose_data_can_be_reached_unasked_is_told() {
 
 #[test]
 fn a_vault_that_asks_for_secrets_is_warned_of_the_door_that_does_not() {
-    let told = warnings("[vault]\nauth = \"pinned\"\n[ftp]");
-    assert!(told[0].contains("(line 3) offers the vault to whoever answers by SNMP"), "{told:?}");
+    let messages = warnings("[vault]\nauth = \"pinned\"\n[ftp]");
+    assert!(
+        messages[0].contains("(line 3) offers the vault to whoever answers by SNMP"),
+        "{messages:?}"
+    );
     assert_eq!(warnings("[vault]\n[ftp]"), [""; 0], "FTP alone leads to the vault");
     says("[ftp]\nvault = true", "2: `vault` is true, but there is no vault; add a section [vault]");
-    let told = faults("[vault]\nmax = \"9MiB\"\n[ftp]\nupload_memory = \"8MiB\"");
-    assert!(told[0].contains("more than the 8388608 of `upload_memory` in [ftp]"), "{told:?}");
+    let messages = faults("[vault]\nmax = \"9MiB\"\n[ftp]\nupload_memory = \"8MiB\"");
+    assert!(
+        messages[0].contains("more than the 8388608 of `upload_memory` in [ftp]"),
+        "{messages:?}"
+    );
 }
 
 #[test]
@@ -327,19 +353,19 @@ mod on_disk {
         (dir, file)
     }
 
-    fn told(file: &Path) -> Vec<String> {
+    fn message(file: &Path) -> Vec<String> {
         load(file).unwrap().warnings_now().collect()
     }
 
     #[test]
     fn administrators_without_a_file_or_with_bad_lines_are_told() {
         let (dir, file) = place("users = \"boss.txt\"");
-        assert!(told(&file)[0].ends_with("add one with: ringpost passwd --ftp NAME"));
+        assert!(messages(&file)[0].ends_with("add one with: ringpost passwd --ftp NAME"));
         let users = dir.path().join("data/boss.txt");
         std::fs::write(&users, "# nobody\nann:secret\n").unwrap();
         let start = format!("{}:2: \"ann\" ", users.display());
-        let told = told(&file);
-        assert!(told.iter().any(|told| told.starts_with(&start)), "{told:?}");
+        let messages = messages(&file);
+        assert!(messages.iter().any(|messages| messages.starts_with(&start)), "{messages:?}");
     }
 
     #[test]
@@ -351,9 +377,12 @@ mod on_disk {
         std::fs::write(&users, format!("{ann}:{hash}\nbob:{hash}\n")).unwrap();
         std::fs::set_permissions(&users, std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .unwrap();
-        let told = told(&file);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("\"Ann\" in ") && told[0].contains("can never log in as an"));
+        let messages = messages(&file);
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(
+            messages[0].starts_with("\"Ann\" in ")
+                && messages[0].contains("can never log in as an")
+        );
     }
 
     fn quick() -> argon2::Argon2<'static> {
@@ -367,9 +396,9 @@ mod on_disk {
         let certs = dir.path().join("data/certs");
         std::fs::create_dir(&certs).unwrap();
         std::fs::write(certs.join("server.pem"), "").unwrap();
-        assert!(told(&file)[0].contains("put the key there"), "{:?}", told(&file));
+        assert!(message(&file)[0].contains("put the key there"), "{:?}", message(&file));
         std::fs::write(&file, "data_dir = \"data\"\n[ftp]\n[[https]]\nroot = [\"common\"]")
             .unwrap();
-        assert_eq!(told(&file).len(), 1);
+        assert_eq!(message(&file).len(), 1);
     }
 }

@@ -59,7 +59,7 @@ fn a_row_names_files_roots_networks_protocols_and_users() {
 
 #[test]
 fn what_a_row_cannot_hold_is_told_with_its_mend() {
-    let told = |row: &str| faults(&text(&format!("[[protect]]\n{row}\n"))).join("\n");
+    let output = |row: &str| faults(&text(&format!("[[protect]]\n{row}\n"))).join("\n");
     for (row, message) in [
         ("protocols = [\"telnet\"]", "\"tftp\" or \"http\" or \"https\" or \"ftp\""),
         ("protocols = []", "`protocols` is empty; write [\"http\", \"https\", \"ftp\"]"),
@@ -71,33 +71,33 @@ fn what_a_row_cannot_hold_is_told_with_its_mend() {
         ("users = \"common/p\"", "served to every phone"),
         ("password = \"x\"", "`password` is no key of `[[protect]]`"),
     ] {
-        assert!(told(row).contains(message), "{row}: {}", told(row));
+        assert!(output(row).contains(message), "{row}: {}", output(row));
     }
 }
 
 #[test]
 fn a_file_of_users_has_one_realm_and_is_not_that_of_administrators() {
-    let told =
+    let messages =
         faults(&text("[[protect]]\nname = \"a\"\n[[protect]]\nname = \"b\"\nrealm = \"Other\"\n"));
-    assert!(told[0].contains("`realm` is not that of line 5"), "{told:?}");
-    let told = faults(&text("[ftp]\nusers = \"p\"\n[[protect]]\nusers = \"p\"\n"));
-    assert!(told[0].contains("every phone's password would manage the files"), "{told:?}");
+    assert!(messages[0].contains("`realm` is not that of line 5"), "{messages:?}");
+    let messages = faults(&text("[ftp]\nusers = \"p\"\n[[protect]]\nusers = \"p\"\n"));
+    assert!(messages[0].contains("every phone's password would manage the files"), "{messages:?}");
 }
 
 #[test]
 fn a_row_that_covers_tftp_or_sends_passwords_in_clear_is_told_so() {
     let tftp = "[tftp]\nlisten = [\"127.0.0.1:69\"]\n";
-    let told = warned(&text(&format!("{tftp}[[protect]]\n")));
-    assert!(told.contains("a protected name is not served over TFTP"), "{told}");
+    let message = warned(&text(&format!("{tftp}[[protect]]\n")));
+    assert!(message.contains("a protected name is not served over TFTP"), "{message}");
     let not = "protocols = [\"https\", \"ftp\"]\n";
     assert_eq!(warned(&text(&format!("{tftp}[[protect]]\n{not}"))), "");
     let http = "[[http]]\nlisten = [\"127.0.0.1:80\"]\nroot = [\"common\"]\n";
-    let told = warned(&text(&format!("{http}[[protect]]\n")));
-    assert!(told.contains("by Basic over [[http]]"), "{told}");
+    let message = warned(&text(&format!("{http}[[protect]]\n")));
+    assert!(message.contains("by Basic over [[http]]"), "{message}");
     assert_eq!(warned(&text(&format!("{http}[[protect]]\nscheme = [\"digest\"]\n"))), "");
     let ftp = "[ftp]\nlisten = [\"127.0.0.1:21\"]\nroot = [\"common\"]\n";
-    let told = warned(&text(&format!("{ftp}[[protect]]\nallow_users = [\"Anonymous\"]\n")));
-    assert!(told.contains("that is the name of every phone"), "{told}");
+    let message = warned(&text(&format!("{ftp}[[protect]]\nallow_users = [\"Anonymous\"]\n")));
+    assert!(message.contains("that is the name of every phone"), "{message}");
 }
 
 #[test]
@@ -139,25 +139,29 @@ fn a_users_file_that_lets_nobody_in_is_told_as_long_as_it_is_so() {
     let text = text(row).replace("/d", &dir.path().display().to_string());
     fs::write(&config, text).unwrap();
     let settings = load(&config).unwrap();
-    let told = || {
+    let message = || {
         let about = |warning: &String| warning.contains("passwords.txt");
         settings.warnings_now().filter(about).collect::<Vec<_>>().join("\n")
     };
-    assert!(told().contains("does not exist, so nothing that [[protect]] covers"), "{}", told());
+    assert!(
+        message().contains("does not exist, so nothing that [[protect]] covers"),
+        "{}",
+        message()
+    );
     let users = dir.path().join("passwords.txt");
     fs::write(&users, "# nobody\n").unwrap();
-    assert!(told().contains("holds nobody"), "{}", told());
+    assert!(message().contains("holds nobody"), "{}", message());
     let params = argon2::Params::new(8, 1, 1, None).unwrap();
     let hash = users::hash(&argon2::Argon2::from(params), b"x").unwrap();
     fs::write(&users, format!("bob:{hash}\n")).unwrap();
-    assert!(told().contains("has \"ann\", who is not in"), "{}", told());
-    assert!(told().contains("no hashes for Digest and realm \"Ringpost\""), "{}", told());
+    assert!(message().contains("has \"ann\", who is not in"), "{}", message());
+    assert!(message().contains("no hashes for Digest and realm \"Ringpost\""), "{}", message());
     let both = users::with_ha1(&hash, &Ha1::new("ann", "Ringpost", b"x"));
     fs::write(&users, format!("ann:{both}\n")).unwrap();
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&users, private).unwrap();
-    assert_eq!(told(), "");
+    assert_eq!(message(), "");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fs::set_permissions(&users, open).unwrap();
-    assert!(told().contains("can be read by everybody"), "{}", told());
+    assert!(message().contains("can be read by everybody"), "{}", message());
 }

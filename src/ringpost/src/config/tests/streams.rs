@@ -72,8 +72,12 @@ fn two_rows_with_the_same_port_clash() {
              0.0.0.0:411 has (line 2); {mend}"
         ),
     );
-    let told = faults("[[http]]\n[[http]]\n");
-    assert_eq!(told.len(), 3, "each of the three ports that both have by default: {told:#?}");
+    let messages = faults("[[http]]\n[[http]]\n");
+    assert_eq!(
+        messages.len(),
+        3,
+        "each of the three ports that both have by default: {messages:#?}"
+    );
 }
 
 #[test]
@@ -127,7 +131,7 @@ fn limits_of_connections_have_limits() {
         "[[http]]\n[http_limits]\nhead_max = 512",
         &format!("3: `head_max` is 512 bytes; Ringpost allows 1024 to 65536; {size}"),
     );
-    for (line, told) in [
+    for (line, message) in [
         ("max = 0", "`max` is 0; Ringpost allows 1 to 1000000;"),
         ("head_lines_max = 7", "`head_lines_max` is 7; Ringpost allows 8 to 128;"),
         ("ranges_max = 65", "`ranges_max` is 65; Ringpost allows 1 to 64;"),
@@ -146,7 +150,7 @@ fn limits_of_connections_have_limits() {
         ),
     ] {
         let faults = faults(&format!("[[http]]\n[http_limits]\n{line}"));
-        assert!(faults[0].contains(&format!("toml:3: {told}")), "{faults:?}");
+        assert!(faults[0].contains(&format!("toml:3: {message}")), "{faults:?}");
     }
 }
 
@@ -184,21 +188,24 @@ fn a_certificate_and_its_key_are_named_together() {
 
 #[test]
 fn to_ask_for_certificates_needs_somebody_who_vouches_for_them() {
-    let told = faults("[[https]]\nclient_auth = \"optional\"");
-    assert!(told[0].contains(":2: `client_auth` asks phones for a certificate"), "{told:?}");
-    assert!(told[0].ends_with("write client_ca = \"certs/phones-ca.pem\""), "{told:?}");
+    let messages = faults("[[https]]\nclient_auth = \"optional\"");
+    assert!(
+        messages[0].contains(":2: `client_auth` asks phones for a certificate"),
+        "{messages:?}"
+    );
+    assert!(messages[0].ends_with("write client_ca = \"certs/phones-ca.pem\""), "{messages:?}");
     let warnings = warnings("[[https]]\nlisten = [\"0.0.0.0:411\"]\nclient_ca = \"a\"");
     assert!(warnings[0].contains("`client_crl` do nothing there"), "{warnings:?}");
 }
 
 #[test]
 fn a_listener_that_anyone_can_read_along_is_told_in_plain_words() {
-    let told = warnings(
+    let message = warnings(
         "[[https]]\nlisten = [\"0.0.0.0:412\", \"[::]:412\"]\nauthenticate_only = true\n[vault]\n\
          [[http]]\n",
     );
     assert_eq!(
-        told,
+        message,
         ["[[https]] 0.0.0.0:412, [::]:412 (line 1) is authenticate-only: nothing is encrypted \
           there, so anyone on the network can read what these phones fetch"]
     );
@@ -218,9 +225,12 @@ fn a_listener_that_is_not_encrypted_offers_no_vault_unless_it_says_so() {
 #[cfg(not(feature = "legacy-tls"))]
 #[test]
 fn old_phones_need_a_program_that_was_built_for_them() {
-    let told = faults("[[https]]\nlegacy = true");
-    assert!(told[0].contains(":2: `legacy` is true, but this program was built"), "{told:?}");
-    assert!(told[0].contains("--features legacy-tls"), "{told:?}");
+    let messages = faults("[[https]]\nlegacy = true");
+    assert!(
+        messages[0].contains(":2: `legacy` is true, but this program was built"),
+        "{messages:?}"
+    );
+    assert!(messages[0].contains("--features legacy-tls"), "{messages:?}");
 }
 
 #[cfg(feature = "legacy-tls")]
@@ -236,7 +246,11 @@ fn a_listener_for_old_phones_warns_and_offers_no_vault() {
 fn a_key_that_old_phones_share_with_others_is_warned_of() {
     let warned = |old: &str| {
         let text = format!("[[https]]\nlegacy = true\nlisten = [\"0.0.0.0:412\"]\n{old}[[https]]");
-        validate(&text).unwrap().warnings.iter().any(|told| told.contains("has the key of line"))
+        validate(&text)
+            .unwrap()
+            .warnings
+            .iter()
+            .any(|message| message.contains("has the key of line"))
     };
     assert!(warned(""));
     assert!(warned("certificate = \"old.pem\"\nkey = \"x/../certs/./server.key\"\n"));
@@ -245,8 +259,11 @@ fn a_key_that_old_phones_share_with_others_is_warned_of() {
 
 #[test]
 fn a_listener_is_for_old_phones_or_authenticates_only() {
-    let told = faults("[[https]]\nauthenticate_only = true\nlegacy = true");
-    assert!(told.iter().any(|told| told.contains("give each a [[https]] of its own")), "{told:?}");
+    let messages = faults("[[https]]\nauthenticate_only = true\nlegacy = true");
+    assert!(
+        messages.iter().any(|messages| messages.contains("give each a [[https]] of its own")),
+        "{messages:?}"
+    );
 }
 
 #[test]
@@ -255,8 +272,8 @@ fn the_name_of_the_ca_is_folded_and_may_be_none() {
     assert_eq!(name("serve_as = \"/Certs/Phone-CA.txt\""), Some(b"certs/phone-ca.txt"[..].into()));
     assert_eq!(name("serve_as = false"), None);
     for bad in ["\"../x\"", "true", "\"\"", "1"] {
-        let told = faults(&format!("[[http]]\n[ca]\nserve_as = {bad}"));
-        assert!(told[0].ends_with("write a name such as \"ca.pem\", or false"), "{told:?}");
+        let messages = faults(&format!("[[http]]\n[ca]\nserve_as = {bad}"));
+        assert!(messages[0].ends_with("write a name such as \"ca.pem\", or false"), "{messages:?}");
     }
 }
 
@@ -294,7 +311,7 @@ fn the_quarantine_takes_the_number_that_the_writer_has_for_it() {
 
 #[test]
 fn odd_words_in_the_vault_are_told_what_to_write() {
-    for (line, told) in [
+    for (line, message) in [
         ("auth = \"basic\"", "`auth` is \"basic\"; write \"open\" or \"users\" or \"pinned\" or"),
         ("unknown = \"keep\"", "`unknown` is \"keep\"; write \"refuse\" or \"quarantine\""),
         ("prefixes = []", "`prefixes` is empty, so no phone could reach the vault; write [\"/\"]"),
@@ -308,13 +325,13 @@ fn odd_words_in_the_vault_are_told_what_to_write() {
         ("model = 1", "`model` is no key of `[vault]`;"),
     ] {
         let faults = faults(&format!("[[http]]\n[vault]\n{line}"));
-        assert!(faults[0].contains(&format!("toml:3: {told}")), "{faults:?}");
+        assert!(faults[0].contains(&format!("toml:3: {message}")), "{faults:?}");
     }
 }
 
 #[test]
 fn secrets_in_clear_are_told_for_each_listener_and_only_where_there_are_secrets() {
-    let told = |auth: &str| {
+    let messages = |auth: &str| {
         let auth = format!("auth = \"{auth}\"");
         warnings(&format!(
             "[vault]\n{auth}\n[[http]]\nlisten = [\"0.0.0.0:80\"]\n[[http]]\n\
@@ -322,13 +339,13 @@ fn secrets_in_clear_are_told_for_each_listener_and_only_where_there_are_secrets(
              client_ca = \"x\""
         ))
     };
-    assert_eq!(told("open"), Vec::<String>::new());
-    assert_eq!(told("certificate"), Vec::<String>::new());
+    assert_eq!(messages("open"), Vec::<String>::new());
+    assert_eq!(messages("certificate"), Vec::<String>::new());
     for auth in ["pinned", "users"] {
-        let told = told(auth);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("[[http]] 0.0.0.0:80 (line 3) offers the vault without"));
-        assert!(told[0].ends_with("write vault = false in it"), "{told:?}");
+        let messages = messages(auth);
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].starts_with("[[http]] 0.0.0.0:80 (line 3) offers the vault without"));
+        assert!(messages[0].ends_with("write vault = false in it"), "{messages:?}");
     }
 }
 
@@ -336,8 +353,11 @@ fn secrets_in_clear_are_told_for_each_listener_and_only_where_there_are_secrets(
 fn a_vault_that_nobody_can_reach_is_told() {
     assert!(warnings("[tftp]\n[vault]")[0].starts_with("no phone can reach the vault: add"));
     assert_eq!(warnings("[[http]]\nvault = false\n[vault]").len(), 1);
-    let told = faults("[[http]]\n[vault]\nauth = \"certificate\"");
-    assert!(told[0].contains(":3: `auth` is \"certificate\", but no [[https]] with"), "{told:?}");
+    let messages = faults("[[http]]\n[vault]\nauth = \"certificate\"");
+    assert!(
+        messages[0].contains(":3: `auth` is \"certificate\", but no [[https]] with"),
+        "{messages:?}"
+    );
     says(
         "[[http]]\nvault = true",
         "2: `vault` is true, but there is no vault; add a section [vault]",
@@ -347,7 +367,7 @@ fn a_vault_that_nobody_can_reach_is_told() {
 #[test]
 fn what_is_secret_is_not_served() {
     let d = "data_dir = \"/d\"\n";
-    for (text, told) in [
+    for (text, message) in [
         (
             "[[https]]\nroot = [\"common\"]\ncertificate = \"common/s\"\nkey = \"common/s.key\"",
             ":5: `key` means /d/common/s.key, and line 3 has /d/common served to every phone;",
@@ -378,7 +398,7 @@ fn what_is_secret_is_not_served() {
         ),
     ] {
         let faults = faults(&format!("{d}{text}"));
-        assert!(faults[0].contains(told), "{faults:?}");
+        assert!(faults[0].contains(message), "{faults:?}");
     }
 }
 
@@ -399,16 +419,16 @@ mod on_disk {
     #[test]
     fn a_missing_root_of_http_is_told_how_to_make_it() {
         let (dir, file) = place("[[http]]\nroot = [\"common\", \"http\"]");
-        let told = load(&file).unwrap_err().to_string();
+        let message = load(&file).unwrap_err().to_string();
         let mend = format!("mkdir -p {}", dir.path().join("data/http").display());
-        assert!(told.contains("toml:3: `root` means ") && told.ends_with(&mend), "{told}");
+        assert!(message.contains("toml:3: `root` means ") && message.ends_with(&mend), "{message}");
     }
 
     #[test]
     fn what_the_server_makes_itself_need_not_be_there() {
         let (_dir, file) = place(&format!("{ROW}[vault]\nunknown = \"quarantine\""));
-        let told = exposure::but_open_vault(load(&file).unwrap().warnings_now().collect());
-        assert_eq!(told, Vec::<String>::new());
+        let message = exposure::but_open_vault(load(&file).unwrap().warnings_now().collect());
+        assert_eq!(message, Vec::<String>::new());
     }
 
     #[test]
@@ -417,11 +437,14 @@ mod on_disk {
         let certs = dir.path().join("data/certs");
         std::fs::create_dir(&certs).unwrap();
         std::fs::write(certs.join("server.pem"), "").unwrap();
-        let told = load(&file).unwrap().warnings_now().collect::<Vec<_>>().join(" ");
-        assert!(told.contains("there is ") && told.contains("put the key there"), "{told}");
+        let message = load(&file).unwrap().warnings_now().collect::<Vec<_>>().join(" ");
+        assert!(
+            message.contains("there is ") && message.contains("put the key there"),
+            "{message}"
+        );
         std::fs::rename(certs.join("server.pem"), certs.join("server.key")).unwrap();
-        let told = load(&file).unwrap().warnings_now().collect::<Vec<_>>().join(" ");
-        assert!(told.contains("put the certificate there"), "{told}");
+        let message = load(&file).unwrap().warnings_now().collect::<Vec<_>>().join(" ");
+        assert!(message.contains("put the certificate there"), "{message}");
     }
 
     #[test]
@@ -451,7 +474,7 @@ mod on_disk {
     fn a_file_in_place_of_the_vault_is_told() {
         let (dir, file) = place(&format!("{ROW}[vault]"));
         std::fs::write(dir.path().join("data/vault"), "").unwrap();
-        let told = load(&file).unwrap_err().to_string();
-        assert!(told.contains("vault, which is no directory; name one that is"), "{told}");
+        let message = load(&file).unwrap_err().to_string();
+        assert!(message.contains("vault, which is no directory; name one that is"), "{message}");
     }
 }

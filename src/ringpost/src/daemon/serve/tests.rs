@@ -194,14 +194,14 @@ fn a_warning_goes_when_what_it_was_about_is_mended() {
          [vault]\nauth = \"users\"\n"
     );
     let mut bench = bench(&text).unwrap();
-    let told = |bench: &Bench| {
+    let message = |bench: &Bench| {
         let warnings = bench.daemon.state.warnings();
         warnings.iter().any(|warning| warning.contains("nobody can reach the vault"))
     };
-    assert!(told(&bench));
+    assert!(message(&bench));
     std::fs::write(bench.file.with_file_name("data").join("users.txt"), "").unwrap();
     bench.daemon.tick();
-    assert!(!told(&bench));
+    assert!(!message(&bench));
     bench.stop();
 }
 
@@ -262,18 +262,18 @@ fn a_changed_access_list_counts_without_a_signal() {
 
 #[test]
 fn a_port_that_is_taken_stops_the_start() {
-    let told = bench(&PLAIN.replace("127.0.0.1:0", "127.0.0.1:9")).err().unwrap();
-    assert_eq!(told.text, "cannot listen for TFTP on 127.0.0.1:9: it is taken");
-    assert_eq!(told.exit, Exit::CannotBind);
+    let message = bench(&PLAIN.replace("127.0.0.1:0", "127.0.0.1:9")).err().unwrap();
+    assert_eq!(message.text, "cannot listen for TFTP on 127.0.0.1:9: it is taken");
+    assert_eq!(message.exit, Exit::CannotBind);
 }
 
 #[test]
 fn an_admin_port_that_is_taken_is_told_with_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let told = bench(&format!("{PLAIN}[admin]\nlisten = \"{address}\"")).err().unwrap();
+    let message = bench(&format!("{PLAIN}[admin]\nlisten = \"{address}\"")).err().unwrap();
     let start = format!("cannot listen for administration on {address}: this configuration has");
-    assert!(told.text.starts_with(&start), "{told}");
+    assert!(message.text.starts_with(&start), "{message}");
 }
 
 #[test]

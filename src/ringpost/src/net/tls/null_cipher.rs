@@ -563,8 +563,8 @@ mod tests {
             bytes[at] ^= 0x20;
             assert_eq!(take_in(&mut server, &bytes), Err(Error::DecryptError));
             assert!(server.reader().read(&mut [0; 8]).is_err(), "nothing of it is handed on");
-            let told = carry(&mut server, &mut client).unwrap_err();
-            assert_eq!(told, Error::AlertReceived(AlertDescription::BadRecordMac));
+            let error = carry(&mut server, &mut client).unwrap_err();
+            assert_eq!(error, Error::AlertReceived(AlertDescription::BadRecordMac));
         }
     }
 
@@ -579,8 +579,8 @@ mod tests {
                 shake_hands(&mut server, &mut client),
                 Err(Error::PeerIncompatible(_))
             ));
-            let told = carry(&mut server, &mut client).unwrap_err();
-            assert_eq!(told, Error::AlertReceived(AlertDescription::HandshakeFailure));
+            let error = carry(&mut server, &mut client).unwrap_err();
+            assert_eq!(error, Error::AlertReceived(AlertDescription::HandshakeFailure));
         }
     }
 }

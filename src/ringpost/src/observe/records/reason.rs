@@ -144,10 +144,10 @@ const VAULT_BOUND: &str = "the address has stored as much as it may within an ho
 
 /// A table of refusals, with the log's text and level for each.
 macro_rules! refusals {
-    ($($refusal:pat => $told:expr),* $(,)?) => {
+    ($($refusal:pat => $message:expr),* $(,)?) => {
         fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
             match refusal {
-                $($refusal => $told),*
+                $($refusal => $message),*
             }
         }
     };

@@ -19,6 +19,6 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
 /// Returns this host's name, as far as the environment has it.
 #[must_use]
 pub(crate) fn host_name() -> String {
-    let told = ["COMPUTERNAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    told.unwrap_or_default()
+    let name = ["COMPUTERNAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    name.unwrap_or_default()
 }

@@ -188,10 +188,13 @@ mod tests {
 
     #[test]
     fn a_user_or_group_that_does_not_exist_is_told_how_to_make_it() {
-        let told = drop_to("nobody-by-this-name", None).unwrap_err().to_string();
-        assert!(told.contains("useradd --system --no-create-home nobody-by-this-name"), "{told}");
-        let told = drop_to("root", Some("no-such-group")).unwrap_err().to_string();
-        assert!(told.contains("groupadd --system no-such-group"), "{told}");
+        let message = drop_to("nobody-by-this-name", None).unwrap_err().to_string();
+        assert!(
+            message.contains("useradd --system --no-create-home nobody-by-this-name"),
+            "{message}"
+        );
+        let message = drop_to("root", Some("no-such-group")).unwrap_err().to_string();
+        assert!(message.contains("groupadd --system no-such-group"), "{message}");
     }
 
     #[test]

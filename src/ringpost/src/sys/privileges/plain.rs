@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn a_user_to_become_is_refused_with_the_mend_and_none_is_no_error() {
-        let told = account(Some("phones"), None).unwrap_err().to_string();
-        assert!(told.contains("take `user` and `group` out of the configuration"), "{told}");
+        let message = account(Some("phones"), None).unwrap_err().to_string();
+        assert!(message.contains("take `user` and `group` out of the configuration"), "{message}");
         assert_eq!(account(None, None), Ok(None));
         assert!(drop_to("phones", None).is_err() && Account::find("phones", None).is_err());
     }

@@ -134,7 +134,7 @@ fn two_imports_of_the_same_file_at_once_add_each_version_once() {
 
 #[test]
 fn a_member_that_is_no_version_has_all_of_the_file_refused() {
-    let told = |archive: &[u8]| match archive::examine(archive, LIMITS) {
+    let message = |archive: &[u8]| match archive::examine(archive, LIMITS) {
         Err(ArchiveError::Member { path: _, why }) => why,
         other => panic!("{other:?}"),
     };
@@ -155,22 +155,25 @@ fn a_member_that_is_no_version_has_all_of_the_file_refused() {
         "",
         "con/96xxdata/20261121T045401.123456789Z.txt",
     ] {
-        assert!(told(&member(path, b"x", |_| ())).contains("extension/family/version"), "{path}");
+        assert!(
+            message(&member(path, b"x", |_| ())).contains("extension/family/version"),
+            "{path}"
+        );
     }
     let kinds = [b'1', b'2', b'3', b'4', b'6', b'L', b'K', b'S', b'Z'];
     for kind in kinds.map(EntryType::new) {
         let archive = member(PATH, b"x", |header| header.set_entry_type(kind));
-        assert!(told(&archive).contains("no plain file"), "{kind:?}");
+        assert!(message(&archive).contains("no plain file"), "{kind:?}");
     }
     let outside = member("../x/", b"", |header| header.set_entry_type(EntryType::Directory));
-    assert!(told(&outside).contains("no directory that a vault has"));
+    assert!(message(&outside).contains("no directory that a vault has"));
     let too_large = vec![b'x'; (1 << 20) + 1];
-    assert!(told(&member(PATH, &too_large, |_| ())).contains("raise that"));
+    assert!(message(&member(PATH, &too_large, |_| ())).contains("raise that"));
     // A size beyond any memory.
     let huge = member(PATH, b"", |header| header.set_size(1 << 60));
-    assert!(told(&huge).contains("larger than `max`"));
+    assert!(message(&huge).contains("larger than `max`"));
     let gone = PATH.replace(".txt", ".gone");
-    assert!(told(&member(&gone, b"x", |_| ())).contains("yet has bytes"));
+    assert!(message(&member(&gone, b"x", |_| ())).contains("yet has bytes"));
     let early = Limits { latest: Timestamp::of_second(1_000), ..LIMITS };
     match archive::examine(&*member(PATH, b"x", |_| ()), early) {
         Err(ArchiveError::Member { why, .. }) => assert!(why.contains("yet to come")),
@@ -207,32 +210,32 @@ fn an_archive_that_is_damaged_anywhere_changes_nothing() {
     let mut from = Bench::new();
     from.keep_two_and_forget();
     let whole = from.export();
-    let told = |bytes: &[u8]| match archive::examine(bytes, LIMITS) {
+    let message = |bytes: &[u8]| match archive::examine(bytes, LIMITS) {
         Err(ArchiveError::Damaged(why)) => why,
         other => panic!("{other:?}"),
     };
     for bytes in 0..whole.len() {
         assert!(archive::examine(&whole[..bytes], LIMITS).is_err(), "{bytes} of {}", whole.len());
     }
-    assert!(told(&whole[..whole.len() / 2]).contains("cut short"));
-    assert!(told(&whole[..whole.len() - 1]).contains("cut short"));
+    assert!(message(&whole[..whole.len() / 2]).contains("cut short"));
+    assert!(message(&whole[..whole.len() - 1]).contains("cut short"));
     // The checksum at the end is checked, too.
     let mut flipped = whole.clone();
     let at = flipped.len() - 6;
     flipped[at] ^= 1;
-    assert!(told(&flipped).contains("damaged"), "{}", told(&flipped));
-    assert!(told(b"SET LOGSRVR 10.0.0.1\n").contains("no gzipped tar"));
-    assert!(told(b"").contains("cut short"));
-    assert!(told(&gzipped(b"")).contains("cut short"));
-    assert!(told(&gzipped(&[b'x'; 2_000])).contains("damaged"));
+    assert!(message(&flipped).contains("damaged"), "{}", message(&flipped));
+    assert!(message(b"SET LOGSRVR 10.0.0.1\n").contains("no gzipped tar"));
+    assert!(message(b"").contains("cut short"));
+    assert!(message(&gzipped(b"")).contains("cut short"));
+    assert!(message(&gzipped(&[b'x'; 2_000])).contains("damaged"));
     // Cut short before it was compressed: inside a member, and between two.
     let tar = ungzipped(&whole);
-    assert!(told(&gzipped(&tar[..514])).contains("cut short"));
-    assert!(told(&gzipped(&tar[..700])).contains("damaged"));
-    assert!(told(&gzipped(&tar[..1_024])).contains("cut short"));
+    assert!(message(&gzipped(&tar[..514])).contains("cut short"));
+    assert!(message(&gzipped(&tar[..700])).contains("damaged"));
+    assert!(message(&gzipped(&tar[..1_024])).contains("cut short"));
     // An endless end of zeros is not read.
     let long = [tar, vec![0; 3 << 20]].concat();
-    assert!(told(&gzipped(&long)).contains("more behind its end"));
+    assert!(message(&gzipped(&long)).contains("more behind its end"));
 }
 
 #[test]

@@ -184,8 +184,8 @@ fn a_size_that_is_not_told_and_what_phones_may_not_say_leave_a_line() {
     assert_eq!(bench.outcomes().len(), 3);
     for (number, no) in ["LIST", "MLSD /", "MLST a", "MKD x"].iter().enumerate() {
         assert_eq!(bench.say(no), [550], "{no}");
-        let told = (Some(Refusal::AdministratorsOnly), 4 + number);
-        assert_eq!((bench.refused(), bench.outcomes().len()), told, "{no}");
+        let expected = (Some(Refusal::AdministratorsOnly), 4 + number);
+        assert_eq!((bench.refused(), bench.outcomes().len()), expected, "{no}");
     }
     assert_eq!(bench.say("DELE a.txt"), [550]);
     assert_eq!(bench.refused(), Some(Refusal::MethodNotAllowed), "no row lets it be deleted");

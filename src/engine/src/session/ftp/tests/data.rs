@@ -67,8 +67,8 @@ fn several_clients_of_a_network_that_never_come_are_the_networks_fault() {
         faults.iter().map(is_network).collect::<Vec<_>>(),
         [false, false, false, true, true]
     );
-    let told = bench.world.records.last().and_then(|record| record.words.clone()).unwrap();
-    assert!(told.starts_with(b"port 50"), "{}", told.escape_ascii());
+    let words = bench.world.records.last().and_then(|record| record.words.clone()).unwrap();
+    assert!(words.starts_with(b"port 50"), "{}", words.escape_ascii());
     // One connection shows that the others were possible.
     assert_eq!(bench.fetch("a.txt").0, [125, 226]);
     bench.send(b"PASV\r\nRETR a.txt\r\n");
@@ -119,41 +119,44 @@ fn after_epsv_all_nothing_else_is_served() {
 
 #[test]
 fn abor_ends_a_transfer_at_each_stage_it_can_be_ended_at() {
-    let told = [426, 226];
+    let expected = [426, 226];
     // Waiting for the phone's user.
     let mut bench = Bench::new();
     bench.answers = false;
     let mut bench = bench.logged_in();
     bench.passive();
     bench.say(&format!("RETR {DATA}"));
-    assert_eq!((bench.stage(), bench.say("ABOR")), ("identity", told.to_vec()));
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("identity", expected.to_vec()));
     // Waiting for the file.
     bench.passive();
     bench.say("RETR a.txt");
-    assert_eq!((bench.stage(), bench.say("ABOR")), ("opening", told.to_vec()));
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("opening", expected.to_vec()));
     bench.answers = true;
     bench.run_until_idle();
     // Waiting for the data connection.
     assert_eq!(bench.say("EPSV"), [229]);
     assert_eq!(bench.say("RETR a.txt"), [150]);
-    assert_eq!((bench.stage(), bench.say("ABOR")), ("data", told.to_vec()));
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("data", expected.to_vec()));
     // Sending.
     let data = bench.passive();
     bench.world.wires.get_mut(&data).unwrap().room = 100;
     assert_eq!(bench.say("RETR a.txt"), [125]);
-    assert_eq!((bench.stage(), bench.send(b"\xff\xf4\xff\xf2ABOR\r\n")), ("out", told.to_vec()));
+    assert_eq!(
+        (bench.stage(), bench.send(b"\xff\xf4\xff\xf2ABOR\r\n")),
+        ("out", expected.to_vec())
+    );
     assert_eq!(bench.taken().len(), 100);
     // Receiving.
     bench.passive();
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.world.send(bench.data.unwrap(), b"half");
-    assert_eq!((bench.stage(), bench.say("ABOR")), ("in", told.to_vec()));
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("in", expected.to_vec()));
     // Being written, and not in its place yet.
     bench.passive();
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.answers = false;
     bench.give(b"whole");
-    assert_eq!((bench.stage(), bench.say("ABOR")), ("storing", told.to_vec()));
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("storing", expected.to_vec()));
     assert_eq!(bench.answer(0), SILENCE);
     assert_eq!(bench.world.disk.vault_has(DATA), None);
     let ends = bench.outcomes().into_iter().filter(|end| *end == Outcome::Aborted(Abort::Asked));

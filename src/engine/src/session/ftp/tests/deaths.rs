@@ -52,11 +52,11 @@ fn a_client_that_is_killed_has_stored_nothing_in_whatever_order_its_connections_
                 bench.world.kill(id, death);
                 bench.run_until_idle();
                 bench.wait(400_000);
-                let told = format!("{command}, {death:?}, private {is_private}");
-                assert_eq!(disk(&bench), before, "{told}");
+                let case = format!("{command}, {death:?}, private {is_private}");
+                assert_eq!(disk(&bench), before, "{case}");
                 let last = bench.outcomes().pop();
-                assert_eq!(last, Some(Outcome::Aborted(Abort::Disconnected)), "{told}");
-                assert_eq!(bench.world.disk.uploads(), 0, "{told}");
+                assert_eq!(last, Some(Outcome::Aborted(Abort::Disconnected)), "{case}");
+                assert_eq!(bench.world.disk.uploads(), 0, "{case}");
                 bench.world.run_out();
             }
         }
@@ -83,8 +83,8 @@ fn a_client_that_waits_for_the_reply_is_served_and_what_is_protected_at_once() {
             bench.run_until_idle();
             let at_once = bench.hear();
             let later = bench.wait(COMMIT_MS);
-            let told = if is_private { (vec![226], vec![]) } else { (vec![], vec![226]) };
-            assert_eq!((at_once, later), told, "{command}");
+            let expected = if is_private { (vec![226], vec![]) } else { (vec![], vec![226]) };
+            assert_eq!((at_once, later), expected, "{command}");
             assert_eq!(bench.say("QUIT"), [221]);
         }
     }
@@ -212,9 +212,9 @@ fn abor_is_heard_behind_other_commands_and_each_is_answered_in_its_turn() {
             for _ in 0..100 {
                 assert_eq!(bench.say("NOOP"), SILENCE);
             }
-            let told = bench.send(&[abor, b"SYST\r\n"].concat());
-            assert_eq!(told.len(), 103, "{command}");
-            assert_eq!((told[0], &told[99..]), (426, &[200, 200, 226, 215][..]), "{command}");
+            let replies = bench.send(&[abor, b"SYST\r\n"].concat());
+            assert_eq!(replies.len(), 103, "{command}");
+            assert_eq!((replies[0], &replies[99..]), (426, &[200, 200, 226, 215][..]), "{command}");
             bench.wait(1_000);
             assert_eq!((disk(&bench), bench.world.disk.uploads()), (before, 0), "{command}");
         }

@@ -20,17 +20,18 @@ fn strangers_take_no_port_from_whoever_is_permitted() {
     let limits = |policy: &mut Policy| policy.ftp.limits.strangers_ports_max = 3;
     let mut bench = Bench::with(STRANGER, limits).logged_in();
     bench.world.publish([("fxd_settings.txt", 40)]);
-    let mut told = vec![bench.say("PASV")];
+    let mut replies = vec![bench.say("PASV")];
     for client in 1..6_u8 {
         for _ in 0..2 {
             bench.peer = SocketAddr::from(([11, 0, 1, client], 7_000));
             (bench.id, bench.heard) = (bench.world.connect(bench.peer, false).unwrap(), 0);
             bench.hear();
             bench = bench.logged_in();
-            told.push(bench.say("PASV"));
+            replies.push(bench.say("PASV"));
         }
     }
-    let [had, refused] = [227, 425].map(|code| told.iter().filter(|told| **told == [code]).count());
+    let [had, refused] =
+        [227, 425].map(|code| replies.iter().filter(|replies| **replies == [code]).count());
     assert_eq!((had, refused, bench.world.open_ports.len()), (3, 8, 3));
     assert_eq!(bench.world.counters.ftp_ports_refused.value(), 8);
     let fault = crate::session::DataFault::TooManyPorts;

@@ -5,14 +5,14 @@ use crate::session::{Refusal, SAID_BYTES_MAX, Subject, Verb};
 use wire::http::request::Malformed;
 
 /// Sends bytes on a new connection; returns the statuses, and whether it goes on.
-fn told(bytes: &[u8]) -> (Vec<u16>, bool) {
+fn statuses_of(bytes: &[u8]) -> (Vec<u16>, bool) {
     let mut bench = Bench::new();
     bench.send(bytes);
     (bench.statuses(), !bench.is_shut())
 }
 
 fn refused(bytes: &[u8]) -> u16 {
-    let (statuses, goes_on) = told(bytes);
+    let (statuses, goes_on) = statuses_of(bytes);
     assert!(!goes_on, "the connection goes on after {}", bytes.escape_ascii());
     assert_eq!(statuses.len(), 1, "{}", bytes.escape_ascii());
     statuses[0]
@@ -141,7 +141,7 @@ fn a_connection_of_http_1_0_closes_unless_asked_not_to() {
 
 #[test]
 fn http_1_0_needs_no_host_and_http_1_1_does() {
-    assert_eq!(told(b"GET /a.txt HTTP/1.0\r\n\r\n"), (vec![200], false));
+    assert_eq!(statuses_of(b"GET /a.txt HTTP/1.0\r\n\r\n"), (vec![200], false));
     assert_eq!(refused(b"GET /a.txt HTTP/1.1\r\n\r\n"), 400);
 }
 
@@ -234,7 +234,7 @@ fn heads_beyond_their_limits_are_refused_as_soon_as_they_are() {
     assert_eq!(refused(format!("GET / HTTP/1.1\r\n{lines}").as_bytes()), 431);
     let lines = "X: y\r\n".repeat(63);
     let many = format!("GET /a.txt HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
-    assert_eq!(told(many.as_bytes()), (vec![200], true));
+    assert_eq!(statuses_of(many.as_bytes()), (vec![200], true));
 }
 
 #[test]

@@ -39,7 +39,7 @@ struct Bench {
     phone: SocketAddr,
     /// The socket that last answered the phone.
     from: PortId,
-    told: usize,
+    seen: usize,
     /// Whether the loader answers at once.
     answers: bool,
 }
@@ -64,7 +64,7 @@ impl Bench {
         change(&mut policy);
         let mut world = World::new(policy, pool, budget);
         world.publish(FILES.iter().copied());
-        Bench { world, phone: at(PHONE), from: PortId(0), told: 0, answers: true }
+        Bench { world, phone: at(PHONE), from: PortId(0), seen: 0, answers: true }
     }
 
     /// Has another phone ask the server from now on.
@@ -136,8 +136,8 @@ impl Bench {
 
     /// Returns what has left since the last call, to any phone.
     fn heard(&mut self) -> Vec<String> {
-        let fresh = self.world.sent[self.told..].to_vec();
-        self.told = self.world.sent.len();
+        let fresh = self.world.sent[self.seen..].to_vec();
+        self.seen = self.world.sent.len();
         if let Some(last) = fresh.iter().rev().find(|sent| sent.peer == self.phone) {
             self.from = last.port;
         }

@@ -177,8 +177,8 @@ fn a_phone_that_drops_the_file_after_its_header_is_no_failure_where_its_make_doe
         bench.ack(1);
         assert_eq!(bench.error(0), SILENCE);
         let header = Outcome::Aborted(Abort::HeaderRead);
-        let told = if listed { header } else { Outcome::Aborted(Abort::ByPhone(0)) };
-        assert_eq!(bench.last(), (name.into(), told));
+        let expected = if listed { header } else { Outcome::Aborted(Abort::ByPhone(0)) };
+        assert_eq!(bench.last(), (name.into(), expected));
         bench.read(name, "");
         bench.ack(1);
         bench.wait(60_000);

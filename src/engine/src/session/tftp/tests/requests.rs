@@ -223,11 +223,11 @@ fn a_server_that_stops_for_good_tells_each_phone() {
 fn the_loader_s_faults_become_what_a_phone_can_act_on() {
     let answers: [(u8, &[&str]); 5] =
         [(1, &["ERROR 1"]), (2, &["ERROR 0"]), (3, &["ERROR 0"]), (4, &["ERROR 2"]), (5, &[])];
-    for (fault, told) in answers {
+    for (fault, expected) in answers {
         let mut bench = Bench::new();
         bench.answers = false;
         assert_eq!(bench.read("two", ""), SILENCE);
-        assert_eq!(bench.answer(fault), told, "{fault}");
+        assert_eq!(bench.answer(fault), expected, "{fault}");
         assert_eq!(bench.open(), 0);
     }
 }

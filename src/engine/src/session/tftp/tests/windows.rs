@@ -134,7 +134,7 @@ fn a_read_wraps_to_zero_or_to_one_as_its_client_counts() {
         let mut sent = bench.ack(0);
         let (mut numbers, mut bytes) = (Vec::new(), Vec::<u8>::new());
         while !sent.is_empty() {
-            let fresh = &bench.world.sent[bench.told - sent.len()..];
+            let fresh = &bench.world.sent[bench.seen - sent.len()..];
             for packet in fresh {
                 numbers.push(u16::from_be_bytes([packet.bytes[2], packet.bytes[3]]));
                 bytes.extend(&packet.bytes[4..]);
@@ -157,7 +157,7 @@ fn a_write_wraps_to_zero_or_to_one_as_its_client_counts() {
             assert_eq!(bench.data(number, b"12345678"), [format!("ACK {number}")]);
             // The history of the bench is not part of the test.
             bench.world.sent.clear();
-            bench.told = 0;
+            bench.seen = 0;
         }
         assert_eq!(bench.data(after + 2, b""), [format!("ACK {}", after + 2)]);
         assert_eq!(bench.world.records[0].bytes, 65_537 * 8);

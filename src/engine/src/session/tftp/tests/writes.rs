@@ -82,12 +82,12 @@ fn appending() -> Bench {
 /// Uploads one line; returns whether it was stored.
 fn line(bench: &mut Bench, text: &[u8]) -> bool {
     assert_eq!(bench.write("a.log", ""), ["ACK 0"]);
-    let mut told = bench.data(1, text);
+    let mut replies = bench.data(1, text);
     if matches!(bench.world.store_requests.first(), Some(StoreRequest::Upload { .. })) {
-        told = bench.answer(0);
+        replies = bench.answer(0);
     }
     let is_stored = !bench.world.store_requests.is_empty();
-    assert_eq!(if is_stored { bench.answer(0) } else { told }, ["ACK 1"]);
+    assert_eq!(if is_stored { bench.answer(0) } else { replies }, ["ACK 1"]);
     is_stored
 }
 
@@ -219,7 +219,7 @@ fn a_large_upload_goes_to_a_file_aside_and_not_to_memory() {
         bench.run_until_idle();
         most = most.max(bench.world.engine.upload_bytes_held);
         bench.world.sent.clear();
-        bench.told = 0;
+        bench.seen = 0;
     }
     assert!(most <= 512 << 10, "{most}");
     bench.answers = false;
@@ -334,8 +334,8 @@ fn a_declared_size_is_checked_against_what_arrives() {
         assert_eq!(bench.write("a.log", "tsize 5"), ["OACK tsize 5"]);
         assert_eq!(bench.data(1, payload), ["ERROR 4"]);
         assert!(bench.world.store_requests.is_empty());
-        let told = format!("{} bytes came, tsize was 5\0", payload.len());
-        assert!(bench.world.sent.last().unwrap().bytes.ends_with(told.as_bytes()));
+        let text = format!("{} bytes came, tsize was 5\0", payload.len());
+        assert!(bench.world.sent.last().unwrap().bytes.ends_with(text.as_bytes()));
         let record = bench.world.records.last().unwrap();
         assert_eq!(record.outcome, Outcome::Refused(Refusal::SizeDiffers));
         assert_eq!((record.bytes, record.of_bytes), (payload.len() as u64, Some(5)));
@@ -348,11 +348,11 @@ fn a_declared_size_is_checked_against_what_arrives() {
 
 #[test]
 fn a_store_that_fails_is_told_to_the_phone() {
-    for (fault, told) in [(1, "ERROR 3"), (2, "ERROR 6"), (3, "ERROR 2"), (4, "ERROR 2")] {
+    for (fault, expected) in [(1, "ERROR 3"), (2, "ERROR 6"), (3, "ERROR 2"), (4, "ERROR 2")] {
         let mut bench = waiting();
         bench.write("a.log", "");
         bench.data(1, b"end");
-        assert_eq!(bench.answer(fault), [told]);
+        assert_eq!(bench.answer(fault), [expected]);
         assert_eq!(bench.open(), 0);
         // If an existing file is in the way, that is the client's fault, not the server's.
         let failed = u64::from(fault != 2);
@@ -368,8 +368,8 @@ fn uploads_together_hold_no_more_memory_than_allowed() {
     bench.write("a.log", "");
     bench.data(1, &[7; 512]);
     bench.phone(OTHER).write("b.log", "");
-    let told: Vec<String> = (1..5).flat_map(|number| bench.data(number, &[7; 512])).collect();
-    assert!(told.contains(&"ERROR 0".into()), "{told:?}");
+    let replies: Vec<String> = (1..5).flat_map(|number| bench.data(number, &[7; 512])).collect();
+    assert!(replies.contains(&"ERROR 0".into()), "{replies:?}");
     assert!(bench.world.engine.upload_bytes_held <= 1_500);
     let full = Outcome::Failed(Failure::Store(StoreError::NoMemory));
     assert!(bench.outcomes().iter().all(|end| *end == full));

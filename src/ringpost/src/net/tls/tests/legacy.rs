@@ -298,9 +298,9 @@ fn a_record_changed_on_the_way_ends_the_connection_here_too() {
         *wire.up.borrow_mut().bytes.back_mut().unwrap() ^= 1;
         assert_eq!(read_all(&mut session, &mut wire).unwrap_err().kind(), InvalidData);
         assert_eq!(session.fault(), None);
-        let told = phone.ssl_read(&mut [0; 9]).unwrap_err();
-        let told = told.ssl_error().unwrap().errors()[0].reason_code();
-        assert_eq!(told, 1_000 + 20, "the phone hears bad_record_mac");
+        let error = phone.ssl_read(&mut [0; 9]).unwrap_err();
+        let error = error.ssl_error().unwrap().errors()[0].reason_code();
+        assert_eq!(error, 1_000 + 20, "the phone hears bad_record_mac");
     }
 }
 

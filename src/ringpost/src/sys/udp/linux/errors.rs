@@ -72,13 +72,13 @@ mod tests {
             let gone = UdpSocket::bind(any.parse().unwrap()).unwrap().local_addr().unwrap();
             let other = UdpSocket::bind(any.parse().unwrap()).unwrap();
             socket.send_to(b"x", gone).unwrap();
-            let mut told = Vec::new();
+            let mut peers = Vec::new();
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-            while !take_errors(&socket, |peer| told.push(peer)) {
+            while !take_errors(&socket, |peer| peers.push(peer)) {
                 assert!(std::time::Instant::now() < deadline, "nothing was told");
                 std::thread::yield_now();
             }
-            assert_eq!(told, [gone]);
+            assert_eq!(peers, [gone]);
             // The error was read, so the next send does not fail with it.
             socket.send_to(b"y", other.local_addr().unwrap()).unwrap();
             assert!(!take_errors(&socket, |_| {}));

@@ -178,11 +178,8 @@ fn a_wrong_type_is_told_what_to_write() {
         ("user = \"\"\n[tftp]", "1: `user` is \"\"; write text in double quotes"),
     ];
     for (text, start) in cases {
-        let messages = faults(text);
-        assert!(
-            messages[0].starts_with(&format!("/etc/ringpost/ringpost.toml:{start}")),
-            "{messages:?}"
-        );
+        let found = faults(text);
+        assert!(found[0].starts_with(&format!("/etc/ringpost/ringpost.toml:{start}")), "{found:?}");
     }
 }
 
@@ -201,11 +198,8 @@ fn phones_are_asked_with_the_communities_of_their_networks() {
 #[test]
 fn communities_that_no_phone_can_have_or_be_asked_with_are_refused() {
     let says_of = |line: &str, start: &str| {
-        let messages = faults(&format!("[tftp]\n[snmp]\n{line}"));
-        assert!(
-            messages[0].starts_with(&format!("/etc/ringpost/ringpost.toml:{start}")),
-            "{messages:?}"
-        );
+        let list = faults(&format!("[tftp]\n[snmp]\n{line}"));
+        assert!(list[0].starts_with(&format!("/etc/ringpost/ringpost.toml:{start}")), "{list:?}");
     };
     says_of("communities = []", "3: `communities` names none, so that no phone could be asked");
     says_of("communities = [\"a\\tb\"]", "3: `communities` is \"a\\tb\"; write what SNMPSTRING");
@@ -272,16 +266,10 @@ fn ports_that_only_look_alike_do_not_clash() {
 
 #[test]
 fn times_that_contradict_each_other_are_mistakes() {
-    let messages = faults("[tftp]\nfirst_timeout = \"30s\"");
-    assert!(
-        messages[0].contains(":1: `first_timeout` is 30s and `silence_max` 25s"),
-        "{messages:?}"
-    );
-    let messages = faults("[tftp]\n[[tftp.subnet]]\nnet = [\"::1\"]\nsecond_copy_after = \"2s\"");
-    assert!(
-        messages[0].contains(":2: `second_copy_after` is 2s and `first_timeout` 1s"),
-        "{messages:?}"
-    );
+    let list = faults("[tftp]\nfirst_timeout = \"30s\"");
+    assert!(list[0].contains(":1: `first_timeout` is 30s and `silence_max` 25s"), "{list:?}");
+    let list = faults("[tftp]\n[[tftp.subnet]]\nnet = [\"::1\"]\nsecond_copy_after = \"2s\"");
+    assert!(list[0].contains(":2: `second_copy_after` is 2s and `first_timeout` 1s"), "{list:?}");
     says(
         "[tftp]\nsilence_max = \"0\"",
         "2: `silence_max` is zero; write a time such as \"1s\" or leave the line out",
@@ -299,44 +287,32 @@ fn two_rows_for_one_network_are_a_mistake() {
 
 #[test]
 fn broken_toml_is_told_with_its_line() {
-    let messages = faults("[tftp]\nroot = [\"a\"\nlisten = 1");
-    assert!(messages[0].starts_with("/etc/ringpost/ringpost.toml:3: "), "{messages:?}");
-    let messages = faults("[tftp]\n[tftp]\n");
-    assert!(
-        messages[0].starts_with("/etc/ringpost/ringpost.toml:2: duplicate key"),
-        "{messages:?}"
-    );
+    let list = faults("[tftp]\nroot = [\"a\"\nlisten = 1");
+    assert!(list[0].starts_with("/etc/ringpost/ringpost.toml:3: "), "{list:?}");
+    let list = faults("[tftp]\n[tftp]\n");
+    assert!(list[0].starts_with("/etc/ringpost/ringpost.toml:2: duplicate key"), "{list:?}");
 }
 
 #[test]
 fn nothing_to_serve_is_a_mistake() {
-    let message = faults("workers = 1");
+    let text = faults("workers = 1");
     assert_eq!(
-        message,
+        text,
         ["/etc/ringpost/ringpost.toml: nothing is served; add a section such as [tftp]"]
     );
 }
 
 #[test]
 fn a_row_that_cannot_work_is_told_why() {
-    let messages = faults("[tftp]\n[[remap]]\npattern = \"(\"\nreplace = \"x\"");
-    assert!(
-        messages[0].contains(":3: `pattern` will not do: the regular expression"),
-        "{messages:?}"
-    );
-    assert_eq!(messages[0].lines().count(), 1);
-    let messages = faults("[tftp]\n[[remap]]\npattern = \"a\"\nreplace = \"$1\"");
-    assert!(
-        messages[0].contains(":4: `replace` will not do: the replacement refers"),
-        "{messages:?}"
-    );
-    let messages = faults("[tftp]\n[[upload]]\nname = \"a/../b\"\ndir = \"x\"");
-    assert!(messages[0].contains(":3: `name` is \"a/../b\", which will not do:"), "{messages:?}");
-    let messages = faults("[tftp]\n[[upload]]\nname = \"*\"\ndir = \".\"");
-    assert!(
-        messages[0].contains(":4: `dir` is data_dir itself, where access lists"),
-        "{messages:?}"
-    );
+    let list = faults("[tftp]\n[[remap]]\npattern = \"(\"\nreplace = \"x\"");
+    assert!(list[0].contains(":3: `pattern` will not do: the regular expression"), "{list:?}");
+    assert_eq!(list[0].lines().count(), 1);
+    let list = faults("[tftp]\n[[remap]]\npattern = \"a\"\nreplace = \"$1\"");
+    assert!(list[0].contains(":4: `replace` will not do: the replacement refers"), "{list:?}");
+    let list = faults("[tftp]\n[[upload]]\nname = \"a/../b\"\ndir = \"x\"");
+    assert!(list[0].contains(":3: `name` is \"a/../b\", which will not do:"), "{list:?}");
+    let list = faults("[tftp]\n[[upload]]\nname = \"*\"\ndir = \".\"");
+    assert!(list[0].contains(":4: `dir` is data_dir itself, where access lists"), "{list:?}");
 }
 
 #[test]
@@ -369,10 +345,9 @@ fn rows_of_routes_and_uploads_reach_the_policy() {
 
 #[test]
 fn several_mistakes_are_told_at_once_in_the_order_of_the_file() {
-    let messages = faults("workers = 999\n[tftp]\nwrap = 5\nbeans = 1\nlisten = [\"x\", \"y\"]");
-    let lines: Vec<_> =
-        messages.iter().map(|messages| messages.split(':').nth(1).unwrap()).collect();
-    assert_eq!(lines, ["1", "3", "4", "5", "5"], "{messages:#?}");
+    let list = faults("workers = 999\n[tftp]\nwrap = 5\nbeans = 1\nlisten = [\"x\", \"y\"]");
+    let lines: Vec<_> = list.iter().map(|fault| fault.split(':').nth(1).unwrap()).collect();
+    assert_eq!(lines, ["1", "3", "4", "5", "5"], "{list:#?}");
 }
 
 #[test]
@@ -429,10 +404,10 @@ mod on_disk {
     #[test]
     fn a_missing_directory_is_told_how_to_make_it() {
         let (dir, file) = place("data_dir = \"data\"\n[tftp]\nroot = [\"tftp\",\n\"common\"]\n");
-        let message = load(&file).unwrap_err().to_string();
+        let text = load(&file).unwrap_err().to_string();
         let common = dir.path().join("data/common").display().to_string();
         let mend = format!("does not exist; make it with: mkdir -p {common}");
-        assert_eq!(message, format!("{}:4: `root` means {common}, which {mend}", file.display()));
+        assert_eq!(text, format!("{}:4: `root` means {common}, which {mend}", file.display()));
         std::fs::write(dir.path().join("data/common"), "").unwrap();
         assert!(load(&file).unwrap_err().to_string().contains("which is no directory; name one"));
     }
@@ -457,10 +432,8 @@ mod on_disk {
                 .ends_with("line 2 is not UTF-8 text; save the file as UTF-8")
         );
         let absent = dir.path().join("absent.toml");
-        let message = load(&absent).unwrap_err().to_string();
-        assert!(
-            message.starts_with(&format!("{}: does not exist; name another", absent.display()))
-        );
+        let fault = load(&absent).unwrap_err().to_string();
+        assert!(fault.starts_with(&format!("{}: does not exist; name another", absent.display())));
     }
 
     #[test]
@@ -497,11 +470,8 @@ mod on_disk {
     fn a_list_that_cannot_be_read_is_a_mistake_and_no_open_door() {
         let (dir, file) = place(PLAIN);
         std::fs::create_dir(dir.path().join("data/allow_IP.txt")).unwrap();
-        let message = load(&file).unwrap_err().to_string();
-        assert!(
-            message.contains("allow_IP.txt cannot be read; let this user read it"),
-            "{message}"
-        );
+        let text = load(&file).unwrap_err().to_string();
+        assert!(text.contains("allow_IP.txt cannot be read; let this user read it"), "{text}");
     }
 }
 

@@ -18,7 +18,7 @@ pub use client::{
     Action, Client, ConnectionOp, Ending, FileResult, Loss, Meeting, Plan, PlanStep, Presence,
     Refusal, Security, ServerFault, Tally,
 };
-use state::{AwaitedReply, ClientState, Line, Transfer};
+use state::{AwaitedReply, Line, Phase, Transfer};
 use wire::ftp::address::{write_eprt, write_port};
 use wire::ftp::reply::parse;
 use wire::time::Instant;
@@ -31,7 +31,7 @@ pub const REPLY_BYTES_MAX: usize = 16 << 10;
 pub struct Phone {
     plan: Arc<Plan>,
     step: usize,
-    state: ClientState,
+    state: Phase,
     /// Whether there is a control connection, open or being opened.
     link: bool,
     is_logged_in: bool,
@@ -60,7 +60,7 @@ impl Phone {
         Phone {
             plan,
             step: 0,
-            state: ClientState::Waiting(start),
+            state: Phase::Waiting(start),
             link: false,
             is_logged_in: false,
             connection_ops: VecDeque::new(),
@@ -82,7 +82,7 @@ impl Phone {
     /// Returns whether the phone is done and has no connection any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.state, ClientState::Over) && self.connection_ops.is_empty()
+        matches!(self.state, Phase::Over) && self.connection_ops.is_empty()
     }
 
     /// Returns whether a file ended in a way that the phone cannot continue from, or its login was
@@ -95,7 +95,7 @@ impl Phone {
     /// Returns whether it is done and stays logged in.
     #[must_use]
     pub fn is_staying(&self) -> bool {
-        matches!(self.state, ClientState::Staying(_))
+        matches!(self.state, Phase::Staying(_))
     }
 
     /// Returns whether the server ended its stay.
@@ -121,12 +121,9 @@ impl Phone {
     pub fn handle_connected(&mut self, now: Instant) {
         self.heard_at = now;
         match self.state {
-            ClientState::Connecting => self.state = ClientState::Awaiting(AwaitedReply::Greeting),
-            ClientState::Securing => self.log_in(),
-            ClientState::Waiting(_)
-            | ClientState::Awaiting(_)
-            | ClientState::Staying(_)
-            | ClientState::Over => {}
+            Phase::Connecting => self.state = Phase::Awaiting(AwaitedReply::Greeting),
+            Phase::Securing => self.log_in(),
+            Phase::Waiting(_) | Phase::Awaiting(_) | Phase::Staying(_) | Phase::Over => {}
         }
         self.check();
     }
@@ -145,7 +142,7 @@ impl Phone {
         heard.extend_from_slice(bytes);
         let mut used = 0;
         // Bytes in clear after the reply to AUTH TLS are ignored.
-        while self.link && !matches!(self.state, ClientState::Securing) {
+        while self.link && !matches!(self.state, Phase::Securing) {
             match parse(heard.get(used..).unwrap_or_default()) {
                 Ok(Some((reply, bytes))) => {
                     used += bytes;
@@ -174,14 +171,14 @@ impl Phone {
         self.count(loss);
         self.hang_up();
         match self.state {
-            ClientState::Awaiting(AwaitedReply::Quit) => self.state = ClientState::Over,
-            ClientState::Staying(_) => {
+            Phase::Awaiting(AwaitedReply::Quit) => self.state = Phase::Over,
+            Phase::Staying(_) => {
                 self.was_ended = true;
-                self.state = ClientState::Over;
+                self.state = Phase::Over;
             }
             // It will be opened again in time.
-            ClientState::Waiting(_) | ClientState::Over => {}
-            ClientState::Connecting | ClientState::Securing | ClientState::Awaiting(_) => {
+            Phase::Waiting(_) | Phase::Over => {}
+            Phase::Connecting | Phase::Securing | Phase::Awaiting(_) => {
                 self.fail(Ending::Lost(loss), now);
             }
         }
@@ -190,7 +187,7 @@ impl Phone {
 
     /// After [`ConnectionOp::Listen`]: the address to which the server may connect.
     pub fn handle_listening(&mut self, place: SocketAddr) {
-        if !matches!(self.state, ClientState::Awaiting(AwaitedReply::Place)) {
+        if !matches!(self.state, Phase::Awaiting(AwaitedReply::Place)) {
             return;
         }
         let mut words = Vec::new();
@@ -211,7 +208,7 @@ impl Phone {
     pub fn handle_data_opened(&mut self, now: Instant) {
         self.heard_at = now;
         self.transfer.is_open = true;
-        if matches!(self.state, ClientState::Awaiting(AwaitedReply::Data)) {
+        if matches!(self.state, Phase::Awaiting(AwaitedReply::Data)) {
             self.ask_transfer();
         }
         self.end_if_sent();
@@ -221,8 +218,7 @@ impl Phone {
     /// Bytes came over the data connection. Returns them with their position in the file.
     pub fn handle_data<'d>(&mut self, bytes: &'d [u8], now: Instant) -> Option<Piece<'d>> {
         self.heard_at = now;
-        if !matches!(self.state, ClientState::Awaiting(AwaitedReply::Transfer)) || bytes.is_empty()
-        {
+        if !matches!(self.state, Phase::Awaiting(AwaitedReply::Transfer)) || bytes.is_empty() {
             return None;
         }
         let offset = self.transfer.moved;
@@ -257,17 +253,17 @@ impl Phone {
     pub fn handle_data_ended(&mut self, loss: Loss, now: Instant) {
         self.heard_at = now;
         match self.state {
-            ClientState::Awaiting(AwaitedReply::Data) => {
+            Phase::Awaiting(AwaitedReply::Data) => {
                 self.count(loss);
                 self.fail(Ending::DataLost(loss), now);
             }
-            ClientState::Awaiting(AwaitedReply::Transfer) if self.transfer.ended.is_none() => {
+            Phase::Awaiting(AwaitedReply::Transfer) if self.transfer.ended.is_none() => {
                 self.count(loss);
                 self.transfer.ended = Some(loss);
                 self.complete(now);
             }
-            ClientState::Waiting(_) | ClientState::Connecting | ClientState::Securing => {}
-            ClientState::Awaiting(_) | ClientState::Staying(_) | ClientState::Over => {}
+            Phase::Waiting(_) | Phase::Connecting | Phase::Securing => {}
+            Phase::Awaiting(_) | Phase::Staying(_) | Phase::Over => {}
         }
         self.check();
     }
@@ -276,7 +272,7 @@ impl Phone {
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_silent = self.heard_at + self.plan.client.timer <= now;
         match self.state {
-            ClientState::Waiting(at) if at <= now => {
+            Phase::Waiting(at) if at <= now => {
                 if !std::mem::take(&mut self.is_again) {
                     // Counted from when it was due, so that a late driver does not make the phone
                     // look quick.
@@ -284,19 +280,17 @@ impl Phone {
                 }
                 self.go_on(now);
             }
-            ClientState::Awaiting(AwaitedReply::Quit) if is_silent => {
+            Phase::Awaiting(AwaitedReply::Quit) if is_silent => {
                 self.tally.timeouts += 1;
                 self.end();
             }
-            ClientState::Connecting | ClientState::Securing | ClientState::Awaiting(_)
-                if is_silent =>
-            {
+            Phase::Connecting | Phase::Securing | Phase::Awaiting(_) if is_silent => {
                 self.tally.timeouts += 1;
                 self.fail(Ending::TimedOut, now);
             }
-            ClientState::Staying(until) if until <= now => self.quit(now),
-            ClientState::Waiting(_) | ClientState::Connecting | ClientState::Securing => {}
-            ClientState::Awaiting(_) | ClientState::Staying(_) | ClientState::Over => {}
+            Phase::Staying(until) if until <= now => self.quit(now),
+            Phase::Waiting(_) | Phase::Connecting | Phase::Securing => {}
+            Phase::Awaiting(_) | Phase::Staying(_) | Phase::Over => {}
         }
         self.check();
     }
@@ -305,11 +299,11 @@ impl Phone {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            ClientState::Waiting(at) | ClientState::Staying(at) => Some(at),
-            ClientState::Connecting | ClientState::Securing | ClientState::Awaiting(_) => {
+            Phase::Waiting(at) | Phase::Staying(at) => Some(at),
+            Phase::Connecting | Phase::Securing | Phase::Awaiting(_) => {
                 Some(self.heard_at + self.plan.client.timer)
             }
-            ClientState::Over => None,
+            Phase::Over => None,
         }
     }
 
@@ -322,9 +316,9 @@ impl Phone {
     #[must_use]
     pub fn poll_transmit(&self) -> &[u8] {
         match self.state {
-            ClientState::Awaiting(_) => self.line.rest(),
-            ClientState::Waiting(_) | ClientState::Connecting | ClientState::Securing => &[],
-            ClientState::Staying(_) | ClientState::Over => &[],
+            Phase::Awaiting(_) => self.line.rest(),
+            Phase::Waiting(_) | Phase::Connecting | Phase::Securing => &[],
+            Phase::Staying(_) | Phase::Over => &[],
         }
     }
 
@@ -332,7 +326,7 @@ impl Phone {
     #[must_use]
     pub fn poll_data_transmit(&self) -> &[u8] {
         let may = self.transfer.is_begun && self.transfer.ended.is_none();
-        if !may || !matches!(self.state, ClientState::Awaiting(AwaitedReply::Transfer)) {
+        if !may || !matches!(self.state, Phase::Awaiting(AwaitedReply::Transfer)) {
             return &[];
         }
         self.stored().and_then(|all| all.get(self.transfer.moved as usize..)).unwrap_or_default()
@@ -352,8 +346,8 @@ impl Phone {
     /// Checks what must hold after every method that changes the phone.
     fn check(&self) {
         debug_assert!(self.heard.len() <= REPLY_BYTES_MAX);
-        debug_assert!(!matches!(self.state, ClientState::Awaiting(_)) || self.link);
-        debug_assert!(!matches!(self.state, ClientState::Over) || !self.link);
+        debug_assert!(!matches!(self.state, Phase::Awaiting(_)) || self.link);
+        debug_assert!(!matches!(self.state, Phase::Over) || !self.link);
         debug_assert!(!self.is_logged_in || self.link);
         let stored = self.stored().map_or(u64::MAX, |content| content.len() as u64);
         debug_assert!(self.transfer.moved <= stored);

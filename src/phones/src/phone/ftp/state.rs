@@ -5,7 +5,7 @@ use wire::time::Instant;
 
 /// What a phone is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClientState {
+pub(super) enum Phase {
     /// It begins, or continues, at this moment, over its connection if it has one.
     Waiting(Instant),
     /// Its control connection is being opened, and secured with implicit TLS.

@@ -11,7 +11,7 @@ use super::client::{
     Action, ConnectionOp, Ending, FileResult, Loss, Meeting, PlanStep, Presence, Refusal, Security,
     ServerFault,
 };
-use super::state::{AwaitedReply, ClientState, Transfer};
+use super::state::{AwaitedReply, Phase, Transfer};
 use wire::ftp::address::{read_epsv, read_pasv};
 use wire::ftp::reply::{Code, Reply};
 use wire::time::Instant;
@@ -48,18 +48,16 @@ impl Phone {
             self.refusal = Some(Refusal { code, text: text.into() });
         }
         match self.state {
-            ClientState::Awaiting(AwaitedReply::Quit) => self.end(),
-            ClientState::Awaiting(awaited) if code.is_negative() => {
-                self.refused(awaited, code, now)
-            }
-            ClientState::Awaiting(awaited) => self.answered(awaited, reply, now),
-            ClientState::Staying(_) if code == Code::CLOSING => {
+            Phase::Awaiting(AwaitedReply::Quit) => self.end(),
+            Phase::Awaiting(awaited) if code.is_negative() => self.refused(awaited, code, now),
+            Phase::Awaiting(awaited) => self.answered(awaited, reply, now),
+            Phase::Staying(_) if code == Code::CLOSING => {
                 self.was_ended = true;
                 self.end();
             }
-            ClientState::Waiting(_) if code == Code::CLOSING => self.hang_up(),
-            ClientState::Waiting(_) | ClientState::Staying(_) => self.tally.unasked += 1,
-            ClientState::Connecting | ClientState::Securing | ClientState::Over => {}
+            Phase::Waiting(_) if code == Code::CLOSING => self.hang_up(),
+            Phase::Waiting(_) | Phase::Staying(_) => self.tally.unasked += 1,
+            Phase::Connecting | Phase::Securing | Phase::Over => {}
         }
     }
 
@@ -98,7 +96,7 @@ impl Phone {
                 Security::Clear | Security::Implicit => self.log_in(),
             },
             (AwaitedReply::Auth, Code::TLS_BEGINS) => {
-                self.state = ClientState::Securing;
+                self.state = Phase::Securing;
                 self.connection_ops.push_back(ConnectionOp::Secure);
             }
             (AwaitedReply::User, Code::PASSWORD_NEEDED) => {
@@ -138,7 +136,7 @@ impl Phone {
 
     fn send_command(&mut self, awaited: AwaitedReply, verb: &[u8], argument: &[u8]) {
         self.line.set(verb, argument);
-        self.state = ClientState::Awaiting(awaited);
+        self.state = Phase::Awaiting(awaited);
     }
 
     pub(super) fn log_in(&mut self) {
@@ -153,7 +151,7 @@ impl Phone {
             self.tally.connects += 1;
             self.link = true;
             self.connection_ops.push_back(ConnectionOp::Connect);
-            self.state = ClientState::Connecting;
+            self.state = Phase::Connecting;
         } else if self.step < self.plan.steps.len() {
             self.heard_at = now;
             self.drop_data();
@@ -165,11 +163,11 @@ impl Phone {
                     self.transfer.is_wanted = true;
                     self.connection_ops.push_back(ConnectionOp::Listen);
                     self.line.clear();
-                    self.state = ClientState::Awaiting(AwaitedReply::Place);
+                    self.state = Phase::Awaiting(AwaitedReply::Place);
                 }
             }
         } else if !self.plan.stays.is_zero() {
-            self.state = ClientState::Staying(now + self.plan.stays);
+            self.state = Phase::Staying(now + self.plan.stays);
         } else {
             self.quit(now);
         }
@@ -193,7 +191,7 @@ impl Phone {
         self.transfer.is_wanted = true;
         self.connection_ops.push_back(ConnectionOp::Dial(place));
         self.line.clear();
-        self.state = ClientState::Awaiting(AwaitedReply::Data);
+        self.state = Phase::Awaiting(AwaitedReply::Data);
     }
 
     pub(super) fn ask_transfer(&mut self) {
@@ -257,7 +255,7 @@ impl Phone {
 
     fn wait(&mut self, now: Instant) {
         self.is_again = true;
-        self.state = ClientState::Waiting(now + self.plan.client.again_after);
+        self.state = Phase::Waiting(now + self.plan.client.again_after);
     }
 
     fn drop_data(&mut self) {
@@ -285,7 +283,7 @@ impl Phone {
 
     pub(super) fn end(&mut self) {
         self.hang_up();
-        self.state = ClientState::Over;
+        self.state = Phase::Over;
     }
 
     /// The step is over.
@@ -307,10 +305,8 @@ impl Phone {
         match (is_good, self.link) {
             (true, true) => self.go_on(now),
             // The next file, if there is one, needs a new connection.
-            (true, false) if self.step < self.plan.steps.len() => {
-                self.state = ClientState::Waiting(now)
-            }
-            (true | false, false) => self.state = ClientState::Over,
+            (true, false) if self.step < self.plan.steps.len() => self.state = Phase::Waiting(now),
+            (true | false, false) => self.state = Phase::Over,
             (false, true) => self.quit(now),
         }
     }

@@ -17,7 +17,7 @@ pub use client::{
     ServerFault, Tally,
 };
 use response::Response;
-use state::{ClientState, Link};
+use state::{Link, Phase};
 use wire::time::{Duration, Instant};
 
 /// Longest head of a response that a phone reads, in bytes.
@@ -28,7 +28,7 @@ pub const HEAD_BYTES_MAX: usize = 16 << 10;
 pub struct Phone {
     plan: Arc<Plan>,
     step: usize,
-    state: ClientState,
+    state: Phase,
     link: Link,
     wants_connect: bool,
     wants_close: bool,
@@ -58,8 +58,7 @@ impl Phone {
     /// Makes a phone that gets power at `start`.
     #[must_use]
     pub fn new(plan: Arc<Plan>, start: Instant) -> Phone {
-        let state =
-            if plan.steps.is_empty() { ClientState::Over } else { ClientState::Waiting(start) };
+        let state = if plan.steps.is_empty() { Phase::Over } else { Phase::Waiting(start) };
         Phone {
             plan,
             step: 0,
@@ -88,13 +87,13 @@ impl Phone {
     /// Returns whether the phone is done and has no connection any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.state, ClientState::Over) && !self.wants_close
+        matches!(self.state, Phase::Over) && !self.wants_close
     }
 
     /// Returns whether every file ended well, or one did not and the phone gave up.
     #[must_use]
     pub fn has_booted_or_failed(&self) -> bool {
-        matches!(self.state, ClientState::Staying(_) | ClientState::Over)
+        matches!(self.state, Phase::Staying(_) | Phase::Over)
     }
 
     /// Returns whether a file ended in a way that the phone cannot continue from.
@@ -106,7 +105,7 @@ impl Phone {
     /// Returns whether it is done and keeps its connection open.
     #[must_use]
     pub fn is_staying(&self) -> bool {
-        matches!(self.state, ClientState::Staying(_))
+        matches!(self.state, Phase::Staying(_))
     }
 
     /// Returns the current step of the plan, or the next one.
@@ -119,7 +118,7 @@ impl Phone {
     #[must_use]
     pub fn may_read(&self) -> Option<usize> {
         match (self.plan.client.pace, &self.state) {
-            (Pace::SlowToRead(_), ClientState::Asking | ClientState::Reading(_)) => Some(self.may),
+            (Pace::SlowToRead(_), Phase::Asking | Phase::Reading(_)) => Some(self.may),
             (_, _) => None,
         }
     }
@@ -128,8 +127,8 @@ impl Phone {
     pub fn handle_connected(&mut self, now: Instant) {
         self.link = Link::Fresh;
         self.heard_at = now;
-        if matches!(self.state, ClientState::Connecting) {
-            self.state = ClientState::Asking;
+        if matches!(self.state, Phase::Connecting) {
+            self.state = Phase::Asking;
         }
         self.check();
     }
@@ -162,15 +161,15 @@ impl Phone {
     ) -> (usize, Option<Piece<'d>>) {
         self.heard_at = now;
         let taken = match self.state {
-            ClientState::Asking => (self.read_head(bytes, now), None),
-            ClientState::Reading(_) => self.read_body(bytes, now),
-            ClientState::Waiting(_) | ClientState::Staying(_) => {
+            Phase::Asking => (self.read_head(bytes, now), None),
+            Phase::Reading(_) => self.read_body(bytes, now),
+            Phase::Waiting(_) | Phase::Staying(_) => {
                 // A server may send 408 before it closes a connection that was idle for too long.
                 self.tally.unasked += u32::from(!bytes.starts_with(b"HTTP/1.1 408"));
                 self.hang_up();
                 (bytes.len(), None)
             }
-            ClientState::Connecting | ClientState::Over => (bytes.len(), None),
+            Phase::Connecting | Phase::Over => (bytes.len(), None),
         };
         self.check();
         taken
@@ -189,20 +188,18 @@ impl Phone {
             Loss::Closed | Loss::Unsecured => {}
         }
         match &self.state {
-            ClientState::Waiting(_) | ClientState::Over => {}
-            ClientState::Staying(_) => self.state = ClientState::Over,
-            ClientState::Connecting => self.fail(Ending::Lost(loss), now),
+            Phase::Waiting(_) | Phase::Over => {}
+            Phase::Staying(_) => self.state = Phase::Over,
+            Phase::Connecting => self.fail(Ending::Lost(loss), now),
             // The server closed it while the request was under way (RFC 9112, section 9.3.1).
-            ClientState::Asking if was == Link::Used && self.head.is_empty() => {
+            Phase::Asking if was == Link::Used && self.head.is_empty() => {
                 self.tally.reopened += 1;
                 self.ask(now);
             }
-            ClientState::Reading(response)
-                if response.ends_with_connection() && loss == Loss::Closed =>
-            {
+            Phase::Reading(response) if response.ends_with_connection() && loss == Loss::Closed => {
                 self.complete(now);
             }
-            ClientState::Asking | ClientState::Reading(_) => self.fail(Ending::Lost(loss), now),
+            Phase::Asking | Phase::Reading(_) => self.fail(Ending::Lost(loss), now),
         }
         self.check();
     }
@@ -210,7 +207,7 @@ impl Phone {
     /// The driver needs no more of the phone: its connection is to be closed, and no result comes.
     pub fn leave(&mut self) {
         self.hang_up();
-        self.state = ClientState::Over;
+        self.state = Phase::Over;
         self.check();
     }
 
@@ -218,7 +215,7 @@ impl Phone {
     pub fn handle_timeout(&mut self, now: Instant) {
         let silent = self.heard_at + self.plan.client.timer <= now;
         match self.state {
-            ClientState::Waiting(at) if at <= now => {
+            Phase::Waiting(at) if at <= now => {
                 if !std::mem::take(&mut self.is_again) {
                     // Counted from when it was due, so that a late driver does not make the phone
                     // look quick.
@@ -226,23 +223,20 @@ impl Phone {
                 }
                 self.ask(now);
             }
-            ClientState::Connecting if silent => {
+            Phase::Connecting if silent => {
                 self.tally.timeouts += 1;
                 self.fail(Ending::ConnectTimedOut, now);
             }
-            ClientState::Asking | ClientState::Reading(_) if silent => {
+            Phase::Asking | Phase::Reading(_) if silent => {
                 self.tally.timeouts += 1;
                 self.fail(Ending::TimedOut, now);
             }
-            ClientState::Asking | ClientState::Reading(_) => self.step_on(now),
-            ClientState::Staying(until) if until <= now => {
+            Phase::Asking | Phase::Reading(_) => self.step_on(now),
+            Phase::Staying(until) if until <= now => {
                 self.hang_up();
-                self.state = ClientState::Over;
+                self.state = Phase::Over;
             }
-            ClientState::Waiting(_)
-            | ClientState::Connecting
-            | ClientState::Staying(_)
-            | ClientState::Over => {}
+            Phase::Waiting(_) | Phase::Connecting | Phase::Staying(_) | Phase::Over => {}
         }
         self.check();
     }
@@ -252,13 +246,13 @@ impl Phone {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let silent = self.heard_at + self.plan.client.timer;
         match self.state {
-            ClientState::Waiting(at) | ClientState::Staying(at) => Some(at),
-            ClientState::Connecting => Some(silent),
-            ClientState::Asking | ClientState::Reading(_) => match self.plan.client.pace.every() {
+            Phase::Waiting(at) | Phase::Staying(at) => Some(at),
+            Phase::Connecting => Some(silent),
+            Phase::Asking | Phase::Reading(_) => match self.plan.client.pace.every() {
                 Some(_) if self.may == 0 => Some(self.next_byte_at.min(silent)),
                 Some(_) | None => Some(silent),
             },
-            ClientState::Over => None,
+            Phase::Over => None,
         }
     }
 
@@ -273,7 +267,7 @@ impl Phone {
     /// Returns the bytes to send: the rest of a head, and the rest of a body.
     #[must_use]
     pub fn poll_transmit(&self) -> [&[u8]; 2] {
-        if !matches!(self.state, ClientState::Asking) {
+        if !matches!(self.state, Phase::Asking) {
             return [&[], &[]];
         }
         let head = self.request.get(self.sent..).unwrap_or_default();
@@ -317,9 +311,9 @@ impl Phone {
         if self.link == Link::Down {
             self.tally.connects += 1;
             self.wants_connect = true;
-            self.state = ClientState::Connecting;
+            self.state = Phase::Connecting;
         } else {
-            self.state = ClientState::Asking;
+            self.state = Phase::Asking;
         }
     }
 
@@ -361,7 +355,7 @@ impl Phone {
         }
         let is_whole = response.is_whole();
         let is_wrong = self.current().is_some_and(|step| response.is_wrong_part(&step.action));
-        self.state = ClientState::Reading(response);
+        self.state = Phase::Reading(response);
         if is_wrong {
             self.fail(Ending::Fault(ServerFault::WrongRange), now);
         } else if is_whole && bytes.len() > used - before {
@@ -375,7 +369,7 @@ impl Phone {
 
     /// Takes bytes of a response's body. Returns how many, and the bytes of the file in them.
     fn read_body<'d>(&mut self, bytes: &'d [u8], now: Instant) -> (usize, Option<Piece<'d>>) {
-        let ClientState::Reading(response) = &mut self.state else { return (bytes.len(), None) };
+        let Phase::Reading(response) = &mut self.state else { return (bytes.len(), None) };
         let (used, mut body) = match response.take(bytes) {
             Ok(taken) => taken,
             Err(fault) => {
@@ -413,7 +407,7 @@ impl Phone {
     /// A response is complete.
     fn complete(&mut self, now: Instant) {
         self.tally.answers += 1;
-        let ClientState::Reading(response) = &self.state else { return };
+        let Phase::Reading(response) = &self.state else { return };
         let (status, is_kept, after) = (response.status, response.is_kept, response.retry_after);
         let is_early = self.sent < self.request.len() + self.body().len();
         if self.plan.client.closes || !is_kept || is_early {
@@ -454,12 +448,11 @@ impl Phone {
 
     fn wait(&mut self, time: Duration, now: Instant) {
         self.is_again = true;
-        self.state = ClientState::Waiting(now + time);
+        self.state = Phase::Waiting(now + time);
     }
 
     fn hang_up(&mut self) {
-        self.wants_close |=
-            self.link != Link::Down || matches!(self.state, ClientState::Connecting);
+        self.wants_close |= self.link != Link::Down || matches!(self.state, Phase::Connecting);
         self.wants_connect = false;
         self.link = Link::Down;
     }
@@ -488,20 +481,20 @@ impl Phone {
                 self.began = now;
                 return self.ask(now);
             }
-            self.state = ClientState::Waiting(now + self.plan.pause);
+            self.state = Phase::Waiting(now + self.plan.pause);
         } else if is_good && !self.plan.stays.is_zero() && self.link != Link::Down {
-            self.state = ClientState::Staying(now + self.plan.stays);
+            self.state = Phase::Staying(now + self.plan.stays);
         } else {
             self.hang_up();
-            self.state = ClientState::Over;
+            self.state = Phase::Over;
         }
     }
 
     /// Checks what must hold after every method that changes the phone.
     fn check(&self) {
         debug_assert!(self.head.len() <= HEAD_BYTES_MAX);
-        debug_assert!(!matches!(self.state, ClientState::Asking) || self.link != Link::Down);
-        debug_assert!(!matches!(self.state, ClientState::Over) || self.link == Link::Down);
+        debug_assert!(!matches!(self.state, Phase::Asking) || self.link != Link::Down);
+        debug_assert!(!matches!(self.state, Phase::Over) || self.link == Link::Down);
         debug_assert!(!(self.wants_connect && self.link != Link::Down));
     }
 }

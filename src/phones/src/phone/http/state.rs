@@ -5,7 +5,7 @@ use wire::time::Instant;
 
 /// What a phone is doing.
 #[derive(Debug)]
-pub(super) enum ClientState {
+pub(super) enum Phase {
     /// It sends a request at this moment, over its connection if it has one.
     Waiting(Instant),
     /// Its connection is being opened.

@@ -30,7 +30,7 @@ enum Side {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClientState {
+enum Phase {
     Asking,
     Running,
     Over(Ending),
@@ -44,7 +44,7 @@ pub struct Transfer {
     server: SocketAddr,
     /// The server's port, fixed by its first valid answer (RFC 1350, section 4).
     tid: Option<u16>,
-    state: ClientState,
+    state: Phase,
     side: Side,
     is_probe: bool,
     asks_plainly: bool,
@@ -110,7 +110,7 @@ impl Transfer {
             name,
             server,
             tid: None,
-            state: ClientState::Asking,
+            state: Phase::Asking,
             side,
             is_probe: client.behaviour.probes,
             asks_plainly: client.options.is_empty(),
@@ -129,8 +129,8 @@ impl Transfer {
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         match self.state {
-            ClientState::Over(ending) => Some(ending),
-            ClientState::Asking | ClientState::Running => None,
+            Phase::Over(ending) => Some(ending),
+            Phase::Asking | Phase::Running => None,
         }
     }
 
@@ -231,7 +231,7 @@ impl Transfer {
             return Some(peer);
         }
         match &mut self.side {
-            Side::Write(sender) if self.state == ClientState::Running => {
+            Side::Write(sender) if self.state == Phase::Running => {
                 sender.write_next(out).then_some(peer)
             }
             Side::Write(_) | Side::Read(_) => None,
@@ -275,10 +275,10 @@ impl Transfer {
         let Side::Read(receiver) = &mut self.side else { return None };
         match self.state {
             // With no port fixed, only the first block can answer the request.
-            ClientState::Asking if block == Block(1) => {}
-            ClientState::Asking => return None,
-            ClientState::Running => {}
-            ClientState::Over(_) => {
+            Phase::Asking if block == Block(1) => {}
+            Phase::Asking => return None,
+            Phase::Running => {}
+            Phase::Over(_) => {
                 self.dally(block);
                 return None;
             }
@@ -290,7 +290,7 @@ impl Transfer {
             return None;
         }
         self.tid = Some(port);
-        self.state = ClientState::Running;
+        self.state = Phase::Running;
         self.extra_requests_left = 0;
         match verdict {
             Verdict::Missed => None,
@@ -328,12 +328,12 @@ impl Transfer {
                 return self.fault(ServerFault::SizeDiffers);
             }
             self.due.acks = if behaviour.keeps_last_ack { 0 } else { acks };
-            self.state = ClientState::Over(Ending::Done);
+            self.state = Phase::Over(Ending::Done);
             return;
         }
         match behaviour.leave_after {
             Some((bytes, leave)) if self.tally.bytes >= bytes => {
-                self.state = ClientState::Over(Ending::Left);
+                self.state = Phase::Over(Ending::Left);
                 match leave {
                     Leave::Error => self.due.error = Some(ErrorCode::UNDEFINED),
                     Leave::Silence => {}
@@ -348,7 +348,7 @@ impl Transfer {
     /// section 6), even after the end.
     fn dally(&mut self, block: Block) {
         let Side::Read(receiver) = &self.side else { return };
-        if self.state == ClientState::Over(Ending::Done) && block == receiver.last {
+        if self.state == Phase::Over(Ending::Done) && block == receiver.last {
             self.tally.duplicates += 1;
             self.due.acks = u8::from(!self.client.behaviour.keeps_last_ack);
         }
@@ -357,13 +357,13 @@ impl Transfer {
     fn on_ack(&mut self, port: u16, block: Block, now: Instant) {
         let Side::Write(sender) = &mut self.side else { return };
         match self.state {
-            ClientState::Asking if block == Block(0) => {
+            Phase::Asking if block == Block(0) => {
                 self.tid = Some(port);
-                self.state = ClientState::Running;
+                self.state = Phase::Running;
                 self.extra_requests_left = 0;
                 self.on_progress(now);
             }
-            ClientState::Running => {
+            Phase::Running => {
                 if !sender.handle_ack(block) {
                     // RFC 1123, 4.2.3.1: a mere duplicate gets no answer.
                     self.tally.duplicates += 1;
@@ -371,20 +371,20 @@ impl Transfer {
                 }
                 self.tally.bytes = sender.bytes_acked();
                 if sender.is_done() {
-                    self.state = ClientState::Over(Ending::Done);
+                    self.state = Phase::Over(Ending::Done);
                 }
                 self.on_progress(now);
             }
-            ClientState::Asking | ClientState::Over(_) => {}
+            Phase::Asking | Phase::Over(_) => {}
         }
     }
 
     fn on_option_ack(&mut self, port: u16, granted: &Options, datagram: &[u8], now: Instant) {
         match self.state {
-            ClientState::Asking if self.client.behaviour.deaf_to_option_ack => return,
-            ClientState::Asking => {}
-            ClientState::Running => return self.on_option_ack_again(now),
-            ClientState::Over(_) => return,
+            Phase::Asking if self.client.behaviour.deaf_to_option_ack => return,
+            Phase::Asking => {}
+            Phase::Running => return self.on_option_ack_again(now),
+            Phase::Over(_) => return,
         }
         self.tid = Some(port);
         self.extra_requests_left = 0;
@@ -398,13 +398,13 @@ impl Transfer {
         if self.is_probe {
             self.size_told = granted.tsize;
             self.due.error = Some(ErrorCode::OPTIONS);
-            self.state = ClientState::Over(Ending::Probed);
+            self.state = Phase::Over(Ending::Probed);
             return;
         }
         let blksize = granted.blksize.and_then(|value| u16::try_from(value).ok());
         let window = granted.windowsize.and_then(|value| u16::try_from(value).ok());
         let (blksize, window) = (blksize.unwrap_or(BLKSIZE_DEFAULT), window.unwrap_or(1));
-        self.state = ClientState::Running;
+        self.state = Phase::Running;
         match &mut self.side {
             Side::Read(receiver) => {
                 receiver.agree(blksize, window);
@@ -431,7 +431,7 @@ impl Transfer {
             return;
         }
         self.tid = Some(port);
-        self.state = ClientState::Over(Ending::Refused(code));
+        self.state = Phase::Over(Ending::Refused(code));
         self.due = Due::default();
         if self.client.behaviour.acks_errors {
             self.due.acks = 1;
@@ -443,11 +443,11 @@ impl Transfer {
         self.silent_timers += 1;
         self.timer_at = now + self.client.timer;
         if self.silent_timers >= self.client.tries {
-            self.state = ClientState::Over(Ending::TimedOut);
+            self.state = Phase::Over(Ending::TimedOut);
             self.due = Due::default();
             return;
         }
-        if self.state == ClientState::Asking {
+        if self.state == Phase::Asking {
             if self.client.behaviour.deaf_to_option_ack {
                 self.asks_plainly = true;
             }
@@ -466,7 +466,7 @@ impl Transfer {
 
     fn begin_again(&mut self) {
         self.tid = None;
-        self.state = ClientState::Asking;
+        self.state = Phase::Asking;
         self.side = Side::Read(Receiver::default());
         self.size_told = None;
         self.tally.bytes = 0;
@@ -484,13 +484,13 @@ impl Transfer {
     }
 
     fn fault(&mut self, fault: ServerFault) {
-        self.state = ClientState::Over(Ending::Fault(fault));
+        self.state = Phase::Over(Ending::Fault(fault));
         self.due = Due { error: Some(ErrorCode::OPTIONS), ..Due::default() };
     }
 
     fn check(&self) {
         debug_assert!(self.silent_timers <= self.client.tries);
-        debug_assert!(self.state != ClientState::Running || self.tid.is_some());
+        debug_assert!(self.state != Phase::Running || self.tid.is_some());
     }
 }
 

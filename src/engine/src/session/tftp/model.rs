@@ -2,6 +2,8 @@
 //!
 //! Never part of a running server: unit tests and the fuzz target drive the engine in it.
 
+mod disk;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,18 +12,18 @@ use crate::admission::Admission;
 use crate::admission::access::{List, NamedList, Range};
 use crate::admission::budget::{Budget, BudgetLimits};
 use crate::admission::slots::{Overflow, SharedSlots};
-use crate::catalog::blob::{Blob, Version};
-use crate::catalog::{Catalog, Entry, OpenError, Root, RootId, StoreError, Stored};
+use crate::catalog::blob::Version;
+use crate::catalog::{Catalog, Entry, Root, RootId};
 use crate::metrics::Counters;
 use crate::policy::snapshot::{Policy, Snapshot};
 use crate::protocol::Protocol;
-use crate::requests::{StoreReply, StoreRequest};
+use crate::requests::StoreRequest;
 use crate::session::snmp::SnmpClient;
 use crate::session::tftp::transfer::{Transfer, TransferId, TransferState, ticket};
 use crate::session::tftp::{Datagram, Engine, Payload, PortId, SendFault, SendQueue};
 use crate::session::{Record, TurnContext};
 use crate::settings::tftp::WrapTo;
-use crate::vault::upload::{OnExists, PartDone, PartOp, Rule, Rules, Spool};
+use crate::vault::upload::{OnExists, Rule, Rules};
 use wire::name::FileName;
 use wire::tftp::{Block, Control, ErrorCode, data_header};
 use wire::time::{Duration, Instant};
@@ -210,53 +212,6 @@ impl World {
         }
     }
 
-    /// Answers a question; `fault` 0 is success, others are the faults in their order.
-    pub(super) fn answer(&mut self, request: StoreRequest, fault: u8) {
-        let reply = match request {
-            StoreRequest::Open { ticket, entry, form } => {
-                let result = match fault {
-                    0 => Ok(blob_of(&entry)),
-                    1 => Err(OpenError::Gone),
-                    2 => Err(OpenError::Forbidden),
-                    3 => Err(OpenError::BeingWritten),
-                    4 => Err(OpenError::TooLarge),
-                    5.. => Err(OpenError::Busy),
-                };
-                if let Ok(blob) = &result {
-                    entry.keep(form, Some(Arc::clone(blob)));
-                }
-                StoreReply::Opened { ticket, result }
-            }
-            StoreRequest::Verify { ticket, .. } => {
-                StoreReply::Verified { ticket, unchanged: fault == 0 }
-            }
-            StoreRequest::Upload { ticket, op, .. } => {
-                let result = match (store_fault(fault), op) {
-                    (Some(fault), _) => Err(fault),
-                    (None, PartOp::Find { .. }) => Ok(PartDone::Found(self.is_found)),
-                    (None, PartOp::Forget { .. }) => Ok(PartDone::Forgotten),
-                    (None, PartOp::Write { spool, bytes }) => {
-                        let mut spool = spool.unwrap_or_else(Spool::in_memory);
-                        spool.extend(&bytes);
-                        Ok(PartDone::Written { spool, room: Vec::new() })
-                    }
-                };
-                StoreReply::Upload { ticket, result }
-            }
-            StoreRequest::Store { ticket, .. } => {
-                let stored = Stored { new: true, version: Version::default() };
-                let result = store_fault(fault).map_or(Ok(stored), Err);
-                StoreReply::Stored { ticket, result }
-            }
-            StoreRequest::Delete { .. } | StoreRequest::Read { .. } => return,
-            StoreRequest::Vault { .. }
-            | StoreRequest::Files { .. }
-            | StoreRequest::Login { .. } => return,
-        };
-        self.turn(|engine, turn| engine.handle_store_reply(reply, turn));
-        self.run_until_idle();
-    }
-
     /// Returns the next moment at which something is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let timers = [self.engine.poll_timeout(), self.admission.slots.poll_timeout()];
@@ -293,17 +248,6 @@ impl World {
     }
 }
 
-fn store_fault(fault: u8) -> Option<StoreError> {
-    match fault {
-        0 => None,
-        1 => Some(StoreError::Full),
-        2 => Some(StoreError::Exists),
-        3 => Some(StoreError::Forbidden),
-        4 => Some(StoreError::Io),
-        5.. => Some(StoreError::Busy),
-    }
-}
-
 fn bytes_held(transfer: &Transfer) -> u64 {
     let TransferState::Receiving(receiving) = &transfer.state else { return 0 };
     receiving.bytes_held()
@@ -314,9 +258,6 @@ pub(super) fn bytes_of(count: u64) -> Vec<u8> {
     (0..count).map(|at| (at % 251) as u8).collect()
 }
 
-fn blob_of(entry: &Entry) -> Arc<Blob> {
-    Arc::new(Blob::heap(bytes_of(entry.version.bytes).into(), entry.version))
-}
 /// Names that phones ask for in [`check_operations`], with their sizes.
 const FILES: &[(&str, u64)] =
     &[("a", 700), ("b", 0), ("c", 512), ("d", 9_000), ("firmware", 100_000), ("long", 40_000)];

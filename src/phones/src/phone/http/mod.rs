@@ -143,8 +143,7 @@ impl Phone {
         self.check();
     }
 
-    /// This many bytes were read from the socket for the phone; over TLS they may hold no payload
-    /// yet.
+    /// So many bytes were read from the socket for the phone; over TLS perhaps without payload.
     pub fn handle_read(&mut self, bytes: usize, now: Instant) {
         self.heard_at = now;
         if let Pace::SlowToRead(_) = self.plan.client.pace {

@@ -163,8 +163,8 @@ impl Store {
             let (vault, workers) = (Arc::clone(&self.vault), Arc::clone(&self.workers));
             let (unproven, writer) = (Receiver::clone(&unproven), Sender::clone(&senders.writes));
             threads.spawn(format!("passwords-{number}"), move || {
-                let reply = |worker, reply| workers.reply(worker, reply);
-                vault.run_secrets(&unproven, &writer, now, reply);
+                let send_reply = |worker, reply| workers.reply(worker, reply);
+                vault.run_secrets(&unproven, &writer, now, send_reply);
             })?;
         }
 

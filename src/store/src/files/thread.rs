@@ -71,7 +71,7 @@ impl Files {
     pub(crate) fn run(
         mut self,
         requests: &Receiver<(usize, StoreRequest)>,
-        reply: impl Fn(usize, StoreReply),
+        send_reply: impl Fn(usize, StoreReply),
     ) {
         let roots = self.published.catalog();
         roots.roots.iter().for_each(|root| self.sweep(&root.dir));
@@ -81,7 +81,7 @@ impl Files {
                 recv(requests) -> received => match received {
                     Ok((worker, StoreRequest::Files { ticket, tree, op })) => {
                         if let Some(result) = self.handle(worker, ticket, &tree, *op) {
-                            reply(worker, StoreReply::Files { ticket, result });
+                            send_reply(worker, StoreReply::Files { ticket, result });
                         }
                     }
                     // Other requests are not sent to this thread.

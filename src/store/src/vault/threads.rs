@@ -238,19 +238,19 @@ impl Vault {
         unproven: &Receiver<NeedsHash>,
         writer: &Sender<Task>,
         now: impl Fn() -> Instant,
-        reply: impl Fn(usize, StoreReply),
+        send_reply: impl Fn(usize, StoreReply),
     ) {
         while let Ok(NeedsHash { worker, ticket, request }) = unproven.recv() {
             let request = match request {
                 SecretRequest::Request(request) => request,
                 SecretRequest::Login(login, flight) => {
                     let result = self.authenticator.prove_login(&login, now());
-                    reply(worker, StoreReply::Login { ticket, result });
+                    send_reply(worker, StoreReply::Login { ticket, result });
                     for Waiter { worker, ticket, login } in self.take_waiters(&flight) {
                         // Each request from its own address, which may have to wait.
                         let result = self.authenticator.authorize_login(&login, now());
                         let result = result.unwrap_or(Err(VaultError::Busy));
-                        reply(worker, StoreReply::Login { ticket, result });
+                        send_reply(worker, StoreReply::Login { ticket, result });
                     }
                     continue;
                 }
@@ -268,7 +268,7 @@ impl Vault {
                 Err(denied) => Some(self.reply(ticket, Err(denied))),
             };
             if let Some(reply) = reply {
-                reply(worker, reply);
+                send_reply(worker, reply);
             }
         }
     }
@@ -298,7 +298,7 @@ impl Vault {
         mut writer: Writer,
         tasks: &Receiver<Task>,
         publish: impl Fn(&[Placed]),
-        reply: impl Fn(usize, StoreReply),
+        send_reply: impl Fn(usize, StoreReply),
     ) {
         while let Ok(first) = tasks.recv() {
             let mut bytes = 0;
@@ -311,7 +311,7 @@ impl Vault {
                 bytes += bytes_of(&task);
                 if let (worker, StoreRequest::Upload { ticket, directory, op }, _) = task {
                     let result = writer.handle_part(directory, op);
-                    reply(worker, StoreReply::Upload { ticket, result });
+                    send_reply(worker, StoreReply::Upload { ticket, result });
                 } else {
                     batch.push(task);
                 }
@@ -334,7 +334,7 @@ impl Vault {
                 {
                     self.authenticator.pinned(request, result.is_ok());
                 }
-                reply(
+                send_reply(
                     *worker,
                     match outcome {
                         Outcome::Upload(result) => StoreReply::Stored { ticket, result },

@@ -171,8 +171,8 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
     assert!(matches!(refused, Some(StoreReply::Login { result: Err(VaultError::Busy), .. })));
     drop(queues);
     let replies = parking_lot::Mutex::new(Vec::new());
-    let reply = |_, reply| replies.lock().push(reply);
-    vault.run_secrets(&unproven, &writer, || guarded.now, reply);
+    let send_reply = |_, reply| replies.lock().push(reply);
+    vault.run_secrets(&unproven, &writer, || guarded.now, send_reply);
     let results = replies.into_inner();
     let results: HashMap<_, _> = results
         .into_iter()

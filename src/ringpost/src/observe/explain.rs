@@ -392,11 +392,11 @@ mod tests {
     use engine::catalog::{Entry, Root, RootId};
     use std::sync::Arc;
 
-    fn explained_at(name: &str, client: &str, config: &str) -> Explained {
-        told_at(name, client, config, None, None)
+    fn explain_for(name: &str, client: &str, config: &str) -> Explained {
+        explain_at(name, client, config, None, None)
     }
 
-    pub(crate) fn told_at(
+    pub(crate) fn explain_at(
         name: &str,
         client: &str,
         config: &str,
@@ -422,7 +422,7 @@ mod tests {
     fn every_step_to_a_file_is_told() {
         let config = "data_dir = \"/d\"\n[tftp]\n[[tftp.subnet]]\nnet = [\"10.1.0.0/16\"]\n\
                       blksize_max = 1300";
-        let explained = explained_at("\\DIR\\a.TXT", "10.1.2.3", config);
+        let explained = explain_for("\\DIR\\a.TXT", "10.1.2.3", config);
         assert_eq!(
             explained.text,
             "\\\\DIR\\\\a.TXT asked by 10.1.2.3 over TFTP\n\
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn whoever_is_not_on_the_list_gets_nothing_and_the_list_is_named() {
         let explained =
-            explained_at("dir/a.txt", "8.8.8.8", "[tftp]\n[access]\ntftp_allow = [\"10.0.0.0/8\"]");
+            explain_for("dir/a.txt", "8.8.8.8", "[tftp]\n[access]\ntftp_allow = [\"10.0.0.0/8\"]");
         assert!(explained.text.contains("the address is not on `tftp_allow` in [access]"));
         assert!(explained.text.ends_with("served    nothing\n"), "{}", explained.text);
         assert!(!explained.served);
@@ -450,14 +450,14 @@ mod tests {
     #[test]
     fn a_phone_that_is_refused_is_told_of_the_override_file() {
         let config = "[tftp]\n[access]\nallow = [\"10.0.0.0/8\"]";
-        let explained = explained_at("46xxSettings.txt", "8.8.8.8", config);
+        let explained = explain_for("46xxSettings.txt", "8.8.8.8", config);
         assert!(explained.text.contains("override  fxd_settings.txt would be served"));
         assert!(!explained.served, "{}", explained.text);
     }
 
     #[test]
     fn a_name_that_leads_out_of_the_root_is_told_so() {
-        let explained = explained_at("../../etc/passwd", "10.0.0.1", "[tftp]\n");
+        let explained = explain_for("../../etc/passwd", "10.0.0.1", "[tftp]\n");
         assert!(!explained.served);
         assert!(explained.text.contains("name      refused: "), "{}", explained.text);
     }
@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn listeners_that_do_the_same_are_told_of_once() {
-        let explained = explained_at("/Dir/A.txt", "10.1.2.3", BOTH);
+        let explained = explain_for("/Dir/A.txt", "10.1.2.3", BOTH);
         let heads: Vec<_> = explained.text.lines().filter(|line| !line.starts_with(' ')).collect();
         assert_eq!(
             heads,
@@ -486,12 +486,12 @@ mod tests {
 
     #[test]
     fn one_listener_or_protocol_can_be_asked_about_alone() {
-        let one = told_at("dir/a.txt", "10.1.2.3", BOTH, None, Some("0.0.0.0:6970"));
+        let one = explain_at("dir/a.txt", "10.1.2.3", BOTH, None, Some("0.0.0.0:6970"));
         assert!(!one.served);
         assert_eq!(one.text.matches("asked by").count(), 1);
-        let http = told_at("dir/a.txt", "10.1.2.3", BOTH, Some(Protocol::Http), None);
+        let http = explain_at("dir/a.txt", "10.1.2.3", BOTH, Some(Protocol::Http), None);
         assert!(http.served && !http.text.contains("TFTP"), "{}", http.text);
-        let nobody = told_at("dir/a.txt", "10.1.2.3", BOTH, Some(Protocol::Https), None);
+        let nobody = explain_at("dir/a.txt", "10.1.2.3", BOTH, Some(Protocol::Https), None);
         assert_eq!(
             nobody.text,
             "nobody listens there; the configuration has tftp 0.0.0.0:69, http 0.0.0.0:80, \
@@ -502,7 +502,7 @@ mod tests {
 
     #[test]
     fn a_target_is_read_as_http_reads_it() {
-        let at = |name| told_at(name, "10.1.2.3", BOTH, None, Some("0.0.0.0:80"));
+        let at = |name| explain_at(name, "10.1.2.3", BOTH, None, Some("0.0.0.0:80"));
         assert!(at("/dir/%61.txt?model=9620").served);
         let refused = at("/dir%2fa.txt");
         assert!(refused.text.contains("name      refused: an escape (%) in it"), "{refused:?}");
@@ -519,7 +519,7 @@ mod tests {
             )
         };
         let put = |name, dir| {
-            let text = explained_at(name, "10.1.2.3", &row(dir)).text;
+            let text = explain_for(name, "10.1.2.3", &row(dir)).text;
             let line = text.lines().find_map(|line| line.trim().strip_prefix("put"));
             line.unwrap().trim().to_owned()
         };
@@ -538,7 +538,7 @@ mod tests {
 
     #[test]
     fn programs_are_told_the_same() {
-        let explained = explained_at("dir/a.txt", "::ffff:10.1.2.3", "data_dir = \"/d\"\n[tftp]\n");
+        let explained = explain_for("dir/a.txt", "::ffff:10.1.2.3", "data_dir = \"/d\"\n[tftp]\n");
         let json = serde_json::to_value(&explained).unwrap();
         assert_eq!(json["served"], true);
         let listener = &json["listeners"][0];
@@ -555,7 +555,8 @@ mod tests {
 
     #[test]
     fn a_name_of_the_vault_is_told_where_the_vault_is_offered() {
-        let at = |listener| told_at("/4711_96xxdata.txt", "10.1.2.3", BOTH, None, Some(listener));
+        let at =
+            |listener| explain_at("/4711_96xxdata.txt", "10.1.2.3", BOTH, None, Some(listener));
         let offered = at("0.0.0.0:81");
         assert!(offered.text.ends_with("served    the newest 4711_96xxdata.txt of /d/vault\n"));
         assert!(offered.served && !at("0.0.0.0:6970").served);
@@ -567,7 +568,7 @@ mod tests {
             "{BOTH}unknown = \"quarantine\"\n[[upload]]\nname = \"*.log\"\ndir = \"up\"\nmax = 7"
         );
         let put = |name, listener| {
-            let text = told_at(name, "10.1.2.3", &config, None, Some(listener)).text;
+            let text = explain_at(name, "10.1.2.3", &config, None, Some(listener)).text;
             let line = text.lines().find_map(|line| line.trim().strip_prefix("put"));
             line.unwrap().trim().to_owned()
         };
@@ -585,7 +586,8 @@ mod tests {
     #[test]
     fn a_phone_that_is_refused_over_http_is_told_the_list_and_the_status() {
         let config = format!("{BOTH}[access]\nhttp_allow = [\"10.0.0.0/8\"]");
-        let explained = told_at("46xxSettings.txt", "8.8.8.8", &config, Some(Protocol::Http), None);
+        let explained =
+            explain_at("46xxSettings.txt", "8.8.8.8", &config, Some(Protocol::Http), None);
         assert!(explained.text.contains("denied, with 403: the address is not on `http_allow`"));
         assert!(explained.text.contains("override  fxd_settings.txt would be served"));
         assert!(!explained.served);
@@ -598,7 +600,7 @@ mod tests {
                       client_auth = \"optional\"\nclient_ca = \"ca.pem\"\n\
                       [[https]]\nlisten = [\"0.0.0.0:412\"]\nroot = [\"a\", \"b\"]\n\
                       authenticate_only = true\nvault = true\n[vault]\nauth = \"pinned\"";
-        let text = explained_at("7001_96xxdata.txt", "10.1.2.3", config).text;
+        let text = explain_for("7001_96xxdata.txt", "10.1.2.3", config).text;
         assert_eq!(text.matches("asked by").count(), 2, "{text}");
         assert!(text.contains("TLS 1.2 and 1.3; a phone may show a certificate"), "{text}");
         assert!(text.contains("authenticated and not encrypted"), "{text}");

@@ -166,7 +166,7 @@ fn secured(listener: &HttpListener, settings: &Settings) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::Explained;
-    use super::super::tests::told_at;
+    use super::super::tests::explain_at;
     use engine::protocol::Protocol;
 
     const FTP: &str = "data_dir = \"/d\"\n[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]\n\
@@ -174,13 +174,13 @@ mod tests {
                        trusted_networks = [\"10.9.0.0/16\"]\n[vault]\n\
                        [snmp]\ncommunities = [{ community = \"x\", from = [\"10.0.0.0/8\"] }]\n";
 
-    fn explained_at(requested: &str, client: &str) -> Explained {
-        told_at(requested, client, FTP, Some(Protocol::Ftp), None)
+    fn explain_for(requested: &str, client: &str) -> Explained {
+        explain_at(requested, client, FTP, Some(Protocol::Ftp), None)
     }
 
     #[test]
     fn a_file_of_the_roots_is_found_by_any_phone() {
-        let explained = explained_at("dir/A.txt", "10.1.2.3");
+        let explained = explain_for("dir/A.txt", "10.1.2.3");
         assert_eq!(
             explained.text,
             "dir/A.txt asked by 10.1.2.3 over FTP at 0.0.0.0:21, [::]:21, 0.0.0.0:990\n\
@@ -193,32 +193,32 @@ mod tests {
              \x20 served    /d/common/Dir/A.txt\n"
         );
         assert!(explained.served);
-        assert!(!explained_at("../a.txt", "10.1.2.3").served);
+        assert!(!explain_for("../a.txt", "10.1.2.3").served);
     }
 
     #[test]
     fn data_of_the_vault_depends_on_who_the_phone_says_is_logged_in() {
-        let named = explained_at("2001_4620data.txt", "10.1.2.3");
+        let named = explain_for("2001_4620data.txt", "10.1.2.3");
         let end = "served    the newest 2001_4620data.txt of /d/vault, if 2001 is logged in\n";
         assert!(named.served && named.text.ends_with(end), "{}", named.text);
         assert!(named.text.contains("see: ringpost snmp 10.1.2.3"));
-        let plain = explained_at("4621data.txt", "10.1.2.3");
+        let plain = explain_for("4621data.txt", "10.1.2.3");
         let end = "served    the newest 4620data of whoever is logged in, of /d/vault\n";
         assert!(plain.served && plain.text.ends_with(end), "{}", plain.text);
     }
 
     #[test]
     fn a_phone_that_is_not_asked_must_name_the_extension() {
-        let named = explained_at("2001_4620data.txt", "10.9.2.3");
+        let named = explain_for("2001_4620data.txt", "10.9.2.3");
         assert!(named.text.contains("who       not asked: 10.9.0.0/16 of `trusted_networks`"));
         assert!(named.text.ends_with("served    the newest 2001_4620data.txt of /d/vault\n"));
-        let plain = explained_at("4620data.txt", "10.9.2.3");
+        let plain = explain_for("4620data.txt", "10.9.2.3");
         assert!(!plain.served && plain.text.contains("the name must begin with the extension"));
     }
 
     #[test]
     fn a_phone_that_cannot_be_asked_is_refused() {
-        let explained = explained_at("2001_4620data.txt", "192.168.1.1");
+        let explained = explain_for("2001_4620data.txt", "192.168.1.1");
         assert!(!explained.served);
         assert!(explained.text.contains("no community of [snmp] is for this address"));
     }
@@ -226,20 +226,20 @@ mod tests {
     #[test]
     fn a_phone_that_is_not_on_the_list_or_may_not_log_in_gets_nothing() {
         let config = format!("{FTP}[access]\nftp_allow = [\"10.9.0.0/16\"]");
-        let explained = told_at("dir/a.txt", "10.1.2.3", &config, Some(Protocol::Ftp), None);
+        let explained = explain_at("dir/a.txt", "10.1.2.3", &config, Some(Protocol::Ftp), None);
         assert!(!explained.served);
         assert!(explained.text.contains("denied, with 550: the address is not on `ftp_allow`"));
         let config =
             FTP.replace("trusted_networks", "users = \"boss.txt\"\nphones = []\ntrusted_networks");
-        let explained = told_at("dir/a.txt", "10.1.2.3", &config, Some(Protocol::Ftp), None);
+        let explained = explain_at("dir/a.txt", "10.1.2.3", &config, Some(Protocol::Ftp), None);
         assert!(!explained.served && explained.text.contains("names nobody"), "{explained:?}");
     }
 
     #[test]
     fn one_address_can_be_asked_about_alone() {
-        let alone = told_at("dir/a.txt", "10.1.2.3", FTP, None, Some("0.0.0.0:990"));
+        let alone = explain_at("dir/a.txt", "10.1.2.3", FTP, None, Some("0.0.0.0:990"));
         assert!(alone.text.starts_with("dir/a.txt asked by 10.1.2.3 over FTP at 0.0.0.0:990\n"));
-        let nobody = told_at("dir/a.txt", "10.1.2.3", FTP, Some(Protocol::Http), None);
+        let nobody = explain_at("dir/a.txt", "10.1.2.3", FTP, Some(Protocol::Http), None);
         assert!(nobody.text.contains("the configuration has ftp 0.0.0.0:21, ftp [::]:21, ftps"));
     }
 }

@@ -136,7 +136,7 @@ impl Scanner {
             let Some(pass) = &mut self.pass else { break };
             if let Some(missed) = &mut pass.missed {
                 match missed.pop() {
-                    Some(path) => self.visit(&path, Touch::default(), on_directory),
+                    Some(path) => self.scan_path(&path, Touch::default(), on_directory),
                     None => self.end_pass(),
                 }
                 continue;

@@ -170,7 +170,7 @@ impl Scanner {
         // A pass under way keeps its own count.
         let linked = std::mem::take(&mut self.linked);
         if !is_hidden(path) {
-            self.visit(path, touch, on_directory);
+            self.scan_path(path, touch, on_directory);
         }
         let aliases: Vec<String> = self
             .state
@@ -179,7 +179,7 @@ impl Scanner {
             .filter_map(|(link, real)| alias(path, link, real))
             .collect();
         for alias in aliases {
-            self.visit(&alias, touch, on_directory);
+            self.scan_path(&alias, touch, on_directory);
         }
         self.linked = linked;
         self.changes != changes_before || !Arc::ptr_eq(&omitted_before, &self.state.omitted)
@@ -195,14 +195,14 @@ impl Scanner {
             let leads_to = self.root_dir.as_ref().and_then(|root_dir| root_dir.real_path(&link));
             // Changes inside the directory are reported under its own path.
             if real.is_none() || real.map(|real| &**real) != leads_to.as_deref() {
-                self.visit(&link, Touch::default(), on_directory);
+                self.scan_path(&link, Touch::default(), on_directory);
             }
         }
         self.linked = linked;
         self.changes != changes_before
     }
 
-    pub(super) fn visit(&mut self, path: &str, touch: Touch, on_directory: OnDirectory<'_>) {
+    pub(super) fn scan_path(&mut self, path: &str, touch: Touch, on_directory: OnDirectory<'_>) {
         let Some(root_dir) = self.root_dir.clone() else { return };
         let meta = match root_dir.symlink_metadata(path) {
             Ok(meta) => meta,

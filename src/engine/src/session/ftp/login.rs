@@ -107,7 +107,7 @@ impl Session {
         // Asked now, so that the answer has come when the first file is named. A client that is not
         // served is not asked.
         if permitted && policy.vault.is_some() && !is_trusted(policy, client) {
-            self.identify(false, cx);
+            self.query_identity(false, cx);
         }
         self.reply(Code::LOGGED_IN, "Welcome, phone.");
     }
@@ -180,7 +180,7 @@ impl Session {
     }
 
     /// Asks the phone for its user; `anew` ignores an earlier answer.
-    fn identify(&mut self, anew: bool, cx: &mut Context<'_>) {
+    fn query_identity(&mut self, anew: bool, cx: &mut Context<'_>) {
         let (peer, policy) = (self.peer, &cx.snapshot.policy.ftp.snmp);
         if anew {
             cx.snmp.forget(peer, policy);
@@ -233,7 +233,7 @@ impl Session {
             Identity::Known(..) | Identity::Unknown => {}
         }
         // An earlier answer counts as long as it is cached, if it names the same user.
-        self.identify(false, cx);
+        self.query_identity(false, cx);
         match &self.login.identity {
             Identity::Known(known, _) if fits(known, owner) => {
                 return verdict(client, known, owner);
@@ -241,7 +241,7 @@ impl Session {
             Identity::Known(..) => {}
             Identity::Pending | Identity::Unknown => return Verdict::Wait,
         }
-        self.identify(true, cx);
+        self.query_identity(true, cx);
         match &self.login.identity {
             Identity::Known(known, _) => verdict(client, known, owner),
             Identity::Pending | Identity::Unknown => Verdict::Wait,

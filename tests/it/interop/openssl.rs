@@ -313,8 +313,8 @@ mod old {
         assert!(server.log().contains("is for old phones"), "the log warns of the listener");
         let mut plain = TcpStream::connect(address).unwrap();
         plain.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-        let mut results = String::new();
-        let _ = plain.read_to_string(&mut results);
-        assert!(results.contains("https://"), "{told}");
+        let mut response = String::new();
+        let _ = plain.read_to_string(&mut response);
+        assert!(response.contains("https://"), "{response}");
     }
 }

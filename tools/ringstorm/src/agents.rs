@@ -156,7 +156,7 @@ impl Agents {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(error)?;
         set_up(&socket, false).map_err(error)?;
         force_receive_buffer(&socket, BUFFER_BYTES).map_err(error)?;
-        force_send_buffer(&socket, BUFFER_BYTES).map_err(told)?;
+        force_send_buffer(&socket, BUFFER_BYTES).map_err(error)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
         let thread = std::thread::spawn(move || Desk::new(manners, socket).run(&ends));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::certificates::{CertificateError, CertificateErrors};
-use crate::config::{Faults, NoRandomNumbers};
+use crate::config::{Mistakes, NoRandomNumbers};
 use crate::daemon::error::{BindError, StartError};
 use crate::observe::log::LogError;
 use crate::sys::privileges::PrivilegeError;
@@ -82,10 +82,10 @@ impl From<UserError> for Failure {
     }
 }
 
-impl From<Faults> for Failure {
-    fn from(faults: Faults) -> Failure {
-        let exit = if faults.is_unread() { Exit::CannotRead } else { Exit::No };
-        Failure::by(exit, faults)
+impl From<Mistakes> for Failure {
+    fn from(mistakes: Mistakes) -> Failure {
+        let exit = if mistakes.is_unread() { Exit::CannotRead } else { Exit::No };
+        Failure::by(exit, mistakes)
     }
 }
 

@@ -117,9 +117,9 @@ fn the_last_reload_is_told_with_the_time_of_the_last_that_was_taken() {
         lines(&state, Exposition::Text)
     };
     let at = "ringpost_config_last_reload_success_timestamp_seconds";
-    for (at_unix_s, taken, told_at, about) in [(77, true, 77, 1), (99, false, 77, 0)] {
+    for (at_unix_s, taken, told_at, success) in [(77, true, 77, 1), (99, false, 77, 0)] {
         let lines = reloaded(at_unix_s, taken);
-        has(&lines, &format!("ringpost_config_last_reload_successful {told}"));
+        has(&lines, &format!("ringpost_config_last_reload_successful {success}"));
         has(&lines, &format!("{at} {told_at}"));
     }
 }

@@ -106,7 +106,7 @@ fn phones_that_show_the_first_secret_at_once_all_get_in_and_no_other_does() {
     let replies = store_bench.replies(8);
     let kept = replies.values().filter(|reply| reply.is_ok()).count();
     let busy = replies.values().filter(|reply| matches!(reply, Err(VaultError::Busy))).count();
-    assert!(kept >= 1 && kept + busy == 8, "{answers:?}");
+    assert!(kept >= 1 && kept + busy == 8, "{replies:?}");
     store_bench.ask(9, "1", "cs:secret", VaultOp::Fetch);
     assert!(store_bench.answer().1.is_ok());
     store_bench.ask(10, "1", "cs:guess", VaultOp::Fetch);

@@ -320,7 +320,7 @@ fn whatever_fails_the_newest_acknowledged_is_what_is_fetched() {
         let mut bench = Bench::new();
         bench.policy.versions_max = 1 + random.below(4) as usize;
         let items = ["1", "2", "3"].map(item);
-        let mut told: [ItemHistory; 3] = Default::default();
+        let mut history: [ItemHistory; 3] = Default::default();
         for number in 0..40 {
             let which = random.below(3) as usize;
             if random.below(3) == 0 {
@@ -337,18 +337,18 @@ fn whatever_fails_the_newest_acknowledged_is_what_is_fetched() {
                 None => bench.forget(&items[which]),
             };
             match done {
-                Ok(()) => told[which] = ItemHistory { acknowledged: text, maybe: Vec::new() },
+                Ok(()) => history[which] = ItemHistory { acknowledged: text, maybe: Vec::new() },
                 Err(VaultError::NotThere) => assert_eq!(bench.fetch(&items[which]), None),
-                Err(_) => told[which].maybe.push(text),
+                Err(_) => history[which].maybe.push(text),
             }
             match random.below(3) {
                 0 => bench.restart(),
                 _ => bench.writer.fail(None),
             }
-            for (item, told) in items.iter().zip(&told) {
+            for (item, history) in items.iter().zip(&history) {
                 let fetched = bench.fetch(item);
-                let expected = fetched == told.acknowledged || told.maybe.contains(&fetched);
-                assert!(expected, "seed {seed} {item}: {fetched:?} {told:?}");
+                let expected = fetched == history.acknowledged || history.maybe.contains(&fetched);
+                assert!(expected, "seed {seed} {item}: {fetched:?} {history:?}");
             }
         }
         bench.restart();

@@ -284,11 +284,11 @@ mod tests {
     fn an_upload_is_stored_and_answered() {
         let root = tempfile::tempdir().unwrap();
         let (sender, replies) = crossbeam_channel::unbounded();
-        let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
+        let channels = vec![Replies { sender, wake: Box::new(|| {}) }];
         let store = Store::start(
             StoreConfig::default(),
             std::time::Instant::now(),
-            replies,
+            channels,
             Arc::default(),
             Arc::default(),
         );

@@ -104,8 +104,8 @@ impl fmt::Display for SubjectName<'_> {
 }
 
 fn write(record: &Record, floods: &mut Floods, snapshot: &ArcSwap<Snapshot>, now: Instant) {
-    let reason = LogReason::new(&record.outcome, record.verb, record.bytes);
-    if !is_written(reason.level) {
+    let log_reason = LogReason::new(&record.outcome, record.verb, record.bytes);
+    if !is_written(log_reason.level) {
         return;
     }
     let file = match (record.verb, &record.subject) {
@@ -126,11 +126,11 @@ fn write(record: &Record, floods: &mut Floods, snapshot: &ArcSwap<Snapshot>, now
     let file = file.as_deref();
     let reason = record.outcome.label().reason();
     let ip = record.peer.ip().to_canonical();
-    if reason.may_flood() && !floods.admits(ip, reason, file.unwrap_or_default(), now) {
+    if log_reason.may_flood() && !floods.admits(ip, log_reason, file.unwrap_or_default(), now) {
         return;
     }
     let cause = cause::cause(record, &snapshot.load().catalog);
-    let text = sentence(record, reason, cause.as_deref(), file);
+    let text = sentence(record, log_reason, cause.as_deref(), file);
     let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
     let words = record.words.as_deref().map(|words| Escaped(words).to_string());
     let agent = record.user_agent.as_deref().map(|agent| Escaped(agent).to_string());
@@ -158,13 +158,13 @@ fn write(record: &Record, floods: &mut Floods, snapshot: &ArcSwap<Snapshot>, now
                 user_agent = agent,
                 user,
                 words,
-                outcome = reason.outcome,
+                outcome = log_reason.outcome,
                 reason = (!reason.is_empty()).then_some(reason),
                 "{ip} {text}",
             )
         };
     }
-    at_level!(reason.level, line);
+    at_level!(log_reason.level, line);
 }
 
 /// Logs once what the lines about single phones do not show.
@@ -181,7 +181,12 @@ fn tell_silent(silent: &SilentNetwork) {
 }
 
 /// Describes the phone's request and its result, for people. HTTP's logs are searched by status.
-fn sentence(record: &Record, reason: LogReason, cause: Option<&str>, file: Option<&str>) -> String {
+fn sentence(
+    record: &Record,
+    log_reason: LogReason,
+    cause: Option<&str>,
+    file: Option<&str>,
+) -> String {
     let mut text = String::from(record.verb.word());
     match file {
         // A name must not look like fields of the line.
@@ -189,7 +194,7 @@ fn sentence(record: &Record, reason: LogReason, cause: Option<&str>, file: Optio
         Some(file) => text.extend([" ", file]),
         None => {}
     }
-    text.extend([": ", reason.outcome]);
+    text.extend([": ", log_reason.outcome]);
     if let Some(status) = record.status {
         // Writing into a string does not fail.
         let _ = write!(text, " ({status})");
@@ -204,8 +209,8 @@ fn sentence(record: &Record, reason: LogReason, cause: Option<&str>, file: Optio
     if let Some(of_bytes) = record.of_bytes.filter(|_| broke_off) {
         let _ = write!(text, " after {} of {of_bytes} bytes", record.bytes);
     }
-    if !reason.reason.is_empty() {
-        text.extend([": ", reason.reason]);
+    if !log_reason.reason.is_empty() {
+        text.extend([": ", log_reason.reason]);
     }
     if let Some(cause) = cause {
         text.extend([": ", cause]);
@@ -270,18 +275,18 @@ struct Pair {
 
 impl Floods {
     /// Returns whether to log this now; otherwise counts it.
-    fn admits(&mut self, ip: IpAddr, reason: LogReason, file: &str, now: Instant) -> bool {
+    fn admits(&mut self, ip: IpAddr, log_reason: LogReason, file: &str, now: Instant) -> bool {
         if self.pairs.is_empty() && self.others == 0 {
             self.since = now;
         }
         let room = self.pairs.len() < PAIRS_MAX;
-        let key = (ip, reason.reason);
+        let key = (ip, log_reason.reason);
         if !room && !self.pairs.contains_key(&key) {
             self.others += 1;
             return false;
         }
         let pair = self.pairs.entry(key).or_insert_with(|| Pair {
-            level: reason.level,
+            level: log_reason.level,
             lines: 0,
             last_file: String::new(),
             untold: 0,
@@ -410,12 +415,12 @@ mod tests {
     #[test]
     fn the_same_again_is_summed_and_another_file_is_not() {
         let mut floods = Floods::default();
-        let reason = LogReason::new(&MISSING, Verb::Fetch, 0);
+        let log_reason = LogReason::new(&MISSING, Verb::Fetch, 0);
         let now = Instant::from_millis(500);
         let admitted =
-            ["a", "a", "a", "b"].map(|file| floods.admits(ip("10.0.0.1"), reason, file, now));
+            ["a", "a", "a", "b"].map(|file| floods.admits(ip("10.0.0.1"), log_reason, file, now));
         assert_eq!(admitted, [true, false, false, true]);
-        assert!(floods.admits(ip("10.0.0.2"), reason, "a", now));
+        assert!(floods.admits(ip("10.0.0.2"), log_reason, "a", now));
         assert_eq!(floods.summary(now + Duration::from_secs(9)), []);
         let summary = floods.summary(now + WHILE);
         let (ip, reason) = (Some(ip("10.0.0.1")), "no such file");
@@ -426,9 +431,9 @@ mod tests {
     #[test]
     fn a_phone_that_asks_for_everything_gets_a_few_lines_in_a_while() {
         let mut floods = Floods::default();
-        let reason = LogReason::new(&Outcome::Refused(Refusal::AccessDenied), Verb::Fetch, 0);
+        let log_reason = LogReason::new(&Outcome::Refused(Refusal::AccessDenied), Verb::Fetch, 0);
         let lines = (0..1_000).filter(|number| {
-            floods.admits(ip("10.0.0.1"), reason, &number.to_string(), Instant::START)
+            floods.admits(ip("10.0.0.1"), log_reason, &number.to_string(), Instant::START)
         });
         assert_eq!(lines.count() as u32, LINES_EACH_MAX);
         assert_eq!(
@@ -440,7 +445,7 @@ mod tests {
     #[test]
     fn a_flood_from_everywhere_is_bounded_in_memory_and_lines() {
         let mut floods = Floods::default();
-        let reason = LogReason::new(&MISSING, Verb::Fetch, 0);
+        let log_reason = LogReason::new(&MISSING, Verb::Fetch, 0);
         let lines = (0..100_000_u32).filter(|number| {
             floods.admits(IpAddr::V4((*number).into()), reason, "a", Instant::START)
         });
@@ -527,10 +532,10 @@ mod tests {
             words: Some(text.into()),
             ..record("10.0.0.1:5", b"a.txt", outcome)
         };
-        let reason = LogReason::new(&outcome, record.verb, record.bytes);
-        assert_eq!(reason.level, Level::WARN);
+        let log_reason = LogReason::new(&outcome, record.verb, record.bytes);
+        assert_eq!(log_reason.level, Level::WARN);
         assert_eq!(
-            sentence(&record, reason, None, Some("a.txt")),
+            sentence(&record, log_reason, None, Some("a.txt")),
             "fetches a.txt: aborted after 9728 of 3000000 bytes: the phone gave up (ERROR 0): \
              \"signature check failed\\n\\u{1b}[2J\"",
         );
@@ -542,10 +547,10 @@ mod tests {
             server_port: Some(40_123),
             ..record("10.0.0.1:5", b"a.txt", Outcome::TimedOut)
         };
-        let reason = LogReason::new(&record.outcome, record.verb, record.bytes);
-        assert_eq!(reason.level, Level::WARN);
+        let log_reason = LogReason::new(&record.outcome, record.verb, record.bytes);
+        assert_eq!(log_reason.level, Level::WARN);
         assert_eq!(
-            sentence(&record, reason, None, Some("a.txt")),
+            sentence(&record, log_reason, None, Some("a.txt")),
             "fetches a.txt: timed_out: the phone never answered what was sent to it from port \
              40123 of this server"
         );

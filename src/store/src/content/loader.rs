@@ -324,11 +324,11 @@ mod tests {
             let wake = Box::new(move || {
                 woken.fetch_add(1, Relaxed);
             });
-            let replies = vec![Replies { sender, wake }];
+            let channels = vec![Replies { sender, wake }];
             let store = Store::start(
                 StoreConfig { loader: config, ..StoreConfig::default() },
                 std::time::Instant::now(),
-                replies,
+                channels,
                 Arc::default(),
                 Arc::default(),
             )

@@ -26,10 +26,10 @@ impl StoreBench {
         let bench = Bench::new();
         bench.put("common/.ringpost-1-1", "left by a crash");
         let (sender, replies) = unbounded();
-        let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
+        let channels = vec![Replies { sender, wake: Box::new(|| {}) }];
         let (config, now) = (StoreConfig::default(), std::time::Instant::now());
         let published = bench.published.clone();
-        let store = Store::start(config, now, replies, Arc::default(), published).unwrap();
+        let store = Store::start(config, now, channels, Arc::default(), published).unwrap();
         StoreBench { tree: Arc::new(bench.tree.clone()), bench, store, replies }
     }
 

@@ -26,11 +26,11 @@ impl StoreBench {
         let mut bench = Bench::new();
         bench.policy.auth = auth;
         let (sender, replies) = crossbeam_channel::unbounded();
-        let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
+        let channels = vec![Replies { sender, wake: Box::new(|| {}) }];
         let store = Store::start(
             StoreConfig::default(),
             Instant::now(),
-            replies,
+            channels,
             Arc::default(),
             Arc::default(),
         );

@@ -447,7 +447,7 @@ mod tests {
         let mut floods = Floods::default();
         let log_reason = LogReason::new(&MISSING, Verb::Fetch, 0);
         let lines = (0..100_000_u32).filter(|number| {
-            floods.admits(IpAddr::V4((*number).into()), reason, "a", Instant::START)
+            floods.admits(IpAddr::V4((*number).into()), log_reason, "a", Instant::START)
         });
         assert_eq!(lines.count(), PAIRS_MAX);
         let summary = floods.summary(Instant::START + WHILE);

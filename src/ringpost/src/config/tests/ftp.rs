@@ -353,19 +353,19 @@ mod on_disk {
         (dir, file)
     }
 
-    fn message(file: &Path) -> Vec<String> {
+    fn warnings_of(file: &Path) -> Vec<String> {
         load(file).unwrap().warnings_now().collect()
     }
 
     #[test]
     fn administrators_without_a_file_or_with_bad_lines_are_told() {
         let (dir, file) = place("users = \"boss.txt\"");
-        assert!(messages(&file)[0].ends_with("add one with: ringpost passwd --ftp NAME"));
+        assert!(warnings_of(&file)[0].ends_with("add one with: ringpost passwd --ftp NAME"));
         let users = dir.path().join("data/boss.txt");
         std::fs::write(&users, "# nobody\nann:secret\n").unwrap();
         let start = format!("{}:2: \"ann\" ", users.display());
-        let messages = messages(&file);
-        assert!(messages.iter().any(|messages| messages.starts_with(&start)), "{messages:?}");
+        let messages = warnings_of(&file);
+        assert!(messages.iter().any(|message| message.starts_with(&start)), "{messages:?}");
     }
 
     #[test]
@@ -377,7 +377,7 @@ mod on_disk {
         std::fs::write(&users, format!("{ann}:{hash}\nbob:{hash}\n")).unwrap();
         std::fs::set_permissions(&users, std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .unwrap();
-        let messages = messages(&file);
+        let messages = warnings_of(&file);
         assert_eq!(messages.len(), 1, "{messages:?}");
         assert!(
             messages[0].starts_with("\"Ann\" in ")
@@ -396,9 +396,9 @@ mod on_disk {
         let certs = dir.path().join("data/certs");
         std::fs::create_dir(&certs).unwrap();
         std::fs::write(certs.join("server.pem"), "").unwrap();
-        assert!(message(&file)[0].contains("put the key there"), "{:?}", message(&file));
+        assert!(warnings_of(&file)[0].contains("put the key there"), "{:?}", warnings_of(&file));
         std::fs::write(&file, "data_dir = \"data\"\n[ftp]\n[[https]]\nroot = [\"common\"]")
             .unwrap();
-        assert_eq!(message(&file).len(), 1);
+        assert_eq!(warnings_of(&file).len(), 1);
     }
 }

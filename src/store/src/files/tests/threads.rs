@@ -66,7 +66,7 @@ impl StoreBench {
 #[test]
 fn an_upload_goes_its_way_through_the_threads_and_back() {
     let store_bench = StoreBench::new();
-    let begin = FilesOp::Begin { at: at("/common/fw.bin"), how: UploadMode::Replace };
+    let begin = FilesOp::Begin { at: at("/common/fw.bin"), mode: UploadMode::Replace };
     let Ok(FilesReply::Begun { mut part, .. }) = store_bench.execute(begin) else {
         panic!("not begun")
     };
@@ -93,13 +93,13 @@ fn an_upload_goes_its_way_through_the_threads_and_back() {
 fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() {
     let mut store_bench = StoreBench::new();
     let begin = |store_bench: &StoreBench, name: &str| {
-        let begun = store_bench.execute(FilesOp::Begin { at: at(name), how: UploadMode::Replace });
+        let begun = store_bench.execute(FilesOp::Begin { at: at(name), mode: UploadMode::Replace });
         let Ok(FilesReply::Begun { part, .. }) = begun else { panic!("not begun") };
         part
     };
     let (early, late) = (begin(&store_bench, "/common/a"), begin(&store_bench, "/common/b"));
     drop(early);
-    let resume = || FilesOp::Begin { at: at("/common/a"), how: UploadMode::Resume(1) };
+    let resume = || FilesOp::Begin { at: at("/common/a"), mode: UploadMode::Resume(1) };
     while store_bench.execute(resume()).err() != Some(FilesError::BrokenOff) {
         std::thread::sleep(Duration::from_millis(1));
     }

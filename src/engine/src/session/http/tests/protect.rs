@@ -269,9 +269,9 @@ fn a_digest_is_good_for_its_own_target_and_once() {
     let target = "/a.txt?mac=1";
     let request =
         |bench: &mut Bench, field: &str| bench.ask_with(&format!("GET {target}"), &[field]).status;
-    assert_eq!(ask(&mut bench, &digest("/a.txt", &nonce, 1)), 400, "without the query");
-    assert_eq!(ask(&mut bench, &digest("/b.bin?mac=1", &nonce, 1)), 400);
-    assert_eq!(ask(&mut bench, &digest(target, &nonce, 1)), 200);
+    assert_eq!(request(&mut bench, &digest("/a.txt", &nonce, 1)), 400, "without the query");
+    assert_eq!(request(&mut bench, &digest("/b.bin?mac=1", &nonce, 1)), 400);
+    assert_eq!(request(&mut bench, &digest(target, &nonce, 1)), 200);
     let again = bench.ask_with(&format!("GET {target}"), &[&digest(target, &nonce, 1)]);
     assert_eq!(again.status, 401);
     assert!(again.field("www-authenticate").ends_with("stale=true"), "it was used");
@@ -279,8 +279,8 @@ fn a_digest_is_good_for_its_own_target_and_once() {
         bench.last().outcome,
         Outcome::Refused(Refusal::Credentials(CredentialFault::Stale))
     );
-    assert_eq!(ask(&mut bench, &digest(target, &nonce, 2)), 200);
-    assert_eq!(ask(&mut bench, &digest("http://server/a.txt?mac=1", &nonce, 3)), 200);
+    assert_eq!(request(&mut bench, &digest(target, &nonce, 2)), 200);
+    assert_eq!(request(&mut bench, &digest("http://server/a.txt?mac=1", &nonce, 3)), 200);
 }
 
 #[test]

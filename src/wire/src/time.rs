@@ -3,39 +3,47 @@
 //! Nothing here reads a clock. The loop reads it once per turn and passes the moment down, so that
 //! a test can run every state machine at any moment.
 
+use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 pub use std::time::Duration;
 
-/// A moment, in microseconds since the process started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(u64);
+/// A moment, in microseconds since the process started. An `Option` of it is no larger, because it
+/// is kept as one more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(NonZeroU64);
 
 impl Instant {
     /// The moment the process started.
-    pub const START: Instant = Instant(0);
+    pub const START: Instant = Instant(NonZeroU64::MIN);
 
     /// Returns the moment `us` microseconds after the start.
     #[must_use]
     pub const fn from_micros(us: u64) -> Self {
-        Instant(us)
+        Instant(NonZeroU64::MIN.saturating_add(us))
     }
 
     /// Returns the moment `ms` milliseconds after the start.
     #[must_use]
     pub const fn from_millis(ms: u64) -> Self {
-        Instant(ms * 1_000)
+        Instant::from_micros(ms * 1_000)
     }
 
     /// Returns the microseconds since the start.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// Returns how long ago `earlier` was; zero if it has not come yet.
     #[must_use]
     pub const fn since(self, earlier: Instant) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+        Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Default for Instant {
+    fn default() -> Self {
+        Instant::START
     }
 }
 
@@ -69,6 +77,6 @@ mod tests {
 
     #[test]
     fn adding_for_ever_does_not_overflow() {
-        assert_eq!(Instant::from_millis(1) + Duration::MAX, Instant(u64::MAX));
+        assert_eq!(Instant::from_millis(1) + Duration::MAX, Instant(NonZeroU64::MAX));
     }
 }

@@ -5,11 +5,14 @@
 
 pub mod access;
 mod bloom;
+mod boots;
 pub mod budget;
 pub mod guesses;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;
+pub mod order;
+mod probe;
 mod queue;
 pub mod rate_limit;
 mod served;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use super::boots::Boots;
 use super::queue::{Client, Queue};
 use crate::address::address_bits;
 use crate::ticket::Ticket;
@@ -64,6 +65,8 @@ pub struct SharedSlots {
     /// Slots taken by all workers.
     pub used: AtomicUsize,
     shares: Box<[Share]>,
+    /// When phones began their boots.
+    boots: Boots,
 }
 
 /// The counts of one worker that the others read. They are on cache lines of their own.
@@ -79,7 +82,7 @@ impl SharedSlots {
     #[must_use]
     pub fn new(workers: usize) -> Self {
         let shares = (0..workers).map(|_| Share::default()).collect();
-        SharedSlots { used: AtomicUsize::new(0), shares }
+        SharedSlots { used: AtomicUsize::new(0), shares, boots: Boots::default() }
     }
 }
 
@@ -294,6 +297,17 @@ impl Slots {
         let hold_ends = self.idle.first().map(|(heard_at, _)| *heard_at + self.hold());
         let retry = (!self.queue.is_empty()).then_some(self.retry_at);
         [hold_ends, self.queue.first_deadline(), retry].into_iter().flatten().min()
+    }
+
+    /// A client asks for a file. Returns when its boot began.
+    pub fn boot_began(&self, client: IpAddr, now: Instant) -> Instant {
+        self.shared.boots.ask(client, now)
+    }
+
+    /// Returns how many workers share the slots.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.shares.len()
     }
 
     /// Returns how many requests wait in this worker.

@@ -11,6 +11,7 @@ use super::protect::Protections;
 use super::route::Routes;
 use crate::admission::access::Access;
 use crate::admission::guesses::GuessLimits;
+use crate::admission::order::OrderLimits;
 use crate::admission::rate_limit::RateLimits;
 use crate::admission::slots::SlotLimits;
 use crate::catalog::{Catalog, RootId};
@@ -35,6 +36,8 @@ pub struct Policy {
     pub access: Access,
     /// Session control.
     pub slots: SlotLimits,
+    /// The order of service.
+    pub order: OrderLimits,
     /// How many names that do not exist one address may ask for.
     pub guesses: GuessLimits,
     /// How each name is rewritten, and where it is looked up.

@@ -15,6 +15,8 @@ pub mod stream;
 pub mod tftp;
 #[cfg(test)]
 mod tftp_lossy;
+#[cfg(test)]
+mod tftp_order;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

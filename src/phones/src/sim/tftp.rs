@@ -95,6 +95,7 @@ impl TftpServer {
         // Known seeds, so that one seed of the world gives one history.
         admission.budget = Budget::new(1, BudgetLimits::default());
         let mut engine = Engine::seeded(1);
+        engine.set_order(&setup.policy.order, 1);
         let pool: Vec<PortId> = (1..=setup.pool_ports).map(PortId).collect();
         engine.set_answers(PortId(0), if pool.is_empty() { vec![PortId(0)] } else { pool });
         TftpServer {

@@ -23,6 +23,7 @@ use super::vault::Vault;
 use super::{redirects, snmp};
 use engine::admission::access::Range as Clients;
 use engine::admission::guesses::GuessLimits;
+use engine::admission::order::{DELAY_LIMIT, OrderLimits};
 use engine::admission::slots::SlotLimits;
 use engine::policy::redirect::Redirect;
 use engine::policy::remap::Remap;
@@ -75,6 +76,7 @@ pub(super) struct File {
     pub(super) vault: Option<Vault>,
     pub(super) admin: Option<Admin>,
     pub(super) slots: SlotLimits,
+    pub(super) order: OrderLimits,
     pub(super) guesses: GuessLimits,
     pub(super) access: Access,
     pub(super) redirects: Vec<Redirect>,
@@ -172,6 +174,7 @@ impl File {
             vault: Vault::read(top.section("vault", found), found),
             admin: Admin::read(top.section("admin", found), found),
             slots: sessions(top.section("sessions", found), found),
+            order: storm(top.section("storm", found), found),
             guesses: guesses(top.section("guesses", found), found),
             access: Access::read(top.section("access", found), found),
             redirects: rows(&mut top, "redirect", found, redirects::read),
@@ -321,6 +324,27 @@ fn sessions(mut section: Section<'_, '_>, found: &mut Findings) -> SlotLimits {
         hold: section.take("hold", found).unwrap_or(otherwise.hold),
         overflow: section.take("overflow", found).unwrap_or(otherwise.overflow),
         queue_wait: section.take("queue_wait", found).unwrap_or(otherwise.queue_wait),
+    };
+    section.finish(found);
+    limits
+}
+
+fn storm(mut section: Section<'_, '_>, found: &mut Findings) -> OrderLimits {
+    let otherwise = OrderLimits::default();
+    let at_once = section.number("at_once", 16..=65_536, "Ringpost", found);
+    let delay: Option<Spanned<Duration>> = section.take("delay_max", found);
+    if let Some(delay) = delay.as_ref().filter(|delay| *delay.get_ref() > DELAY_LIMIT) {
+        let text = format!(
+            "`delay_max` is longer than {} s, in which phones ask again; \"500ms\" is right for \
+             most",
+            DELAY_LIMIT.as_secs()
+        );
+        found.fault(delay.span(), text);
+    }
+    let limits = OrderLimits {
+        order: section.take("order", found).unwrap_or(otherwise.order),
+        at_once: at_once.map_or(otherwise.at_once, |packets| packets as u32),
+        delay_max: delay.map_or(otherwise.delay_max, Spanned::into_inner),
     };
     section.finish(found);
     limits

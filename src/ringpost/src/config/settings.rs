@@ -261,6 +261,7 @@ pub(super) fn resolve(path: &Path, file: File, disk: Disk, found: &mut Findings)
     let mut policy = Policy {
         access: lists::access(&file.access, &data_dir, disk, found, &mut warnings),
         slots: file.slots,
+        order: file.order,
         guesses: file.guesses,
         uploads,
         http: HttpPolicy {

@@ -11,6 +11,7 @@ use super::read::{Read, ValueContext};
 use super::tftp::Ports;
 use super::value::parse_ports;
 use super::vault::{UnknownPhone, VaultAuth};
+use engine::admission::order::ServiceOrder;
 use engine::admission::slots::Overflow;
 use engine::policy::remap::MatchOn;
 use engine::protocol::Protocol;
@@ -35,6 +36,13 @@ impl Read for Overflow {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let (queue, refuse, drop) = (Overflow::Queue, Overflow::Refuse, Overflow::Drop);
         word(value, place, &[("queue", queue), ("refuse", refuse), ("drop", drop)])
+    }
+}
+
+impl Read for ServiceOrder {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
+        let (fair, first_come) = (ServiceOrder::Fair, ServiceOrder::FirstCome);
+        word(value, place, &[("fair", fair), ("first_come", first_come)])
     }
 }
 

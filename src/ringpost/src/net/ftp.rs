@@ -93,7 +93,7 @@ impl Service for Ftp {
         self.knocked.push(place as u32);
     }
 
-    fn adopt(&mut self, policy: &Policy) {
+    fn adopt(&mut self, policy: &Policy, _workers: usize) {
         let policy = &policy.ftp;
         self.passive_ports = policy.passive_ports.clone();
         self.active_port = policy.active_port;

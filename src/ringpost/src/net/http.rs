@@ -41,7 +41,7 @@ impl Service for Http {
         self.0.note(event);
     }
 
-    fn adopt(&mut self, policy: &Policy) {
+    fn adopt(&mut self, policy: &Policy, _workers: usize) {
         let limits = &policy.http.limits;
         self.0.engine.adopt(&policy.http);
         self.0.adopt(SocketTerms {

@@ -241,7 +241,8 @@ impl Worker {
             self.snapshot.policy = Arc::new(Policy::clone(&published.policy));
             self.admission.rate_limits = Arc::clone(&published.policy.rate_limits);
             self.admission.slots.adopt(&published.policy.slots);
-            self.services.each().for_each(|service| service.adopt(&published.policy));
+            let workers = self.admission.slots.workers();
+            self.services.each().for_each(|service| service.adopt(&published.policy, workers));
         }
     }
 

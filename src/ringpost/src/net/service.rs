@@ -23,8 +23,9 @@ pub(crate) trait Service: Send {
     /// Notes an event of one of its sockets.
     fn note(&mut self, event: &Event);
 
-    /// Applies new settings. The only phase that may allocate more than a turn needs.
-    fn adopt(&mut self, _: &Policy) {}
+    /// Applies new settings, as one of so many workers. The only phase that may allocate more than
+    /// a turn needs.
+    fn adopt(&mut self, _: &Policy, _workers: usize) {}
 
     /// Returns whether the next turn has work without waiting.
     fn is_busy(&self) -> bool;

@@ -266,8 +266,9 @@ impl Service for Tftp {
         }
     }
 
-    fn adopt(&mut self, policy: &Policy) {
+    fn adopt(&mut self, policy: &Policy, workers: usize) {
         self.fit(policy.tftp.blksize_max());
+        self.engine.set_order(&policy.order, workers);
     }
 
     fn is_busy(&self) -> bool {

@@ -241,6 +241,7 @@ impl Engine {
         turn: &mut TurnContext<'_>,
     ) -> Option<Transfer> {
         let mut transfer = self.transfers.remove(id)?;
+        self.order.leave(&mut transfer.standing);
         if let File::Write(target) = &mut transfer.file {
             target.spool.take().into_iter().for_each(|spool| self.forget_spool(id, spool));
             if target.is_aside {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::admission::order::{Order, OrderLimits};
 use crate::catalog::{OpenError, StoreError};
 use crate::requests::{StoreReply, StoreRequest};
 use crate::session::tftp::finished::FinishedUploads;
@@ -58,6 +59,8 @@ pub struct Engine {
     pub(super) recent_peers: RecentPeers,
     pub(super) finished: FinishedUploads,
     pub(super) memory: SubnetMemory,
+    /// Who is answered first when many ask.
+    pub(super) order: Order<TransferId>,
     pub(super) upload_bytes_held: u64,
     pub(super) stopping: bool,
     pub(super) store_requests: VecDeque<StoreRequest>,
@@ -91,6 +94,11 @@ impl Engine {
             self.ports.resize_with(needed, Port::default);
         }
         self.ports[usize::from(port.0)].answers = answers;
+    }
+
+    /// Puts the settings of the order of service into force, for one of so many workers.
+    pub fn set_order(&mut self, limits: &OrderLimits, workers: usize) {
+        self.order.adopt(limits, workers);
     }
 
     /// Sets the number of a socket's port, which the log shows if a phone never answers.
@@ -149,6 +157,9 @@ impl Engine {
         };
         let was_proven = sending.is_proven();
         let acked = sending.handle_ack(block, turn.now);
+        if let Some(took) = sending.take_trip() {
+            self.order.sample(took, turn.now);
+        }
         if !was_proven && sending.is_proven() {
             let sends = u32::from(sending.unproven_sends());
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
@@ -162,7 +173,10 @@ impl Engine {
         match acked {
             Acked::Progress | Acked::Again => self.ready(id, turn),
             Acked::Done => self.finish_read(id, turn),
-            Acked::Stale => turn.counters.tftp_stale_acks.up(),
+            Acked::Stale => {
+                turn.counters.tftp_stale_acks.up();
+                self.hurry(id, turn);
+            }
         }
     }
 
@@ -269,6 +283,7 @@ impl Engine {
 
     /// Time has passed: resends, silent phones, and sends that pacing had delayed.
     pub fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
+        self.admit_next(turn);
         while let Some(id) = self.timers.pop_due(turn.now) {
             let Some(transfer) = self.transfers.open_mut(id) else { continue };
             if !transfer.deadline.is_due(turn.now, id, &mut self.timers) {
@@ -278,7 +293,13 @@ impl Engine {
             match &mut transfer.state {
                 TransferState::Waiting | TransferState::Opening => {}
                 TransferState::Sending(sending, _) => match sending.handle_timeout(turn.now) {
-                    None | Some(send::Late::Again) => self.ready(id, turn),
+                    None | Some(send::Late::Again) => {
+                        if sending.is_backed_off() {
+                            // Whoever is silent keeps nobody waiting.
+                            self.order.leave(&mut transfer.standing);
+                        }
+                        self.ready(id, turn);
+                    }
                     Some(send::Late::AllSent) => {
                         self.finish(id, Outcome::DoneUnacknowledged, turn);
                     }
@@ -298,7 +319,7 @@ impl Engine {
     /// Returns when to call [`Engine::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        if self.order.has_next() { Some(Instant::START) } else { self.timers.next() }
     }
 
     /// Returns the next question for the loader or the writer.

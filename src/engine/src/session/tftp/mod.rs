@@ -15,6 +15,7 @@ mod last_block;
 pub mod model;
 pub mod numbers;
 pub mod options;
+mod order;
 pub mod outgoing;
 pub mod receive;
 pub mod recent_peers;

@@ -11,6 +11,7 @@ use crate::requests::StoreRequest;
 use crate::session::tftp::engine::Engine;
 use crate::session::tftp::numbers::{BlockIndex, number_of};
 use crate::session::tftp::options::Terms;
+use crate::session::tftp::order;
 use crate::session::tftp::send::{Burst, Sending};
 use crate::session::tftp::send_queues::SendQueue;
 use crate::session::tftp::transfer::{PortId, Transfer, TransferId, TransferState, ticket};
@@ -168,7 +169,12 @@ impl Engine {
                 (u32::from(receiving.poll_transmit().is_some()), SendQueue::Prompt)
             }
         };
-        if bytes > 0 && !transfer.paid {
+        if bytes > 0
+            && !transfer.paid
+            && let Err(at) = order::ask(&mut self.order, transfer, id, turn.now)
+        {
+            transfer.paced_until = Some(at);
+        } else if bytes > 0 && !transfer.paid {
             match pay(transfer, bytes, turn) {
                 Ok(()) => transfer.paid = true,
                 Err(Throttled::Budget) => {

@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::admission::order::Standing;
 use crate::admission::slots::{Admitted, Overflow};
 use crate::cancel::CancelToken;
 use crate::catalog::Form;
@@ -19,6 +20,7 @@ use crate::requests::StoreRequest;
 use crate::session::tftp::ending::refusal_text;
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::options::Terms;
+use crate::session::tftp::order;
 use crate::session::tftp::receive::{self, Receiving};
 use crate::session::tftp::send::{self, Sending};
 use crate::session::tftp::transfer::{
@@ -212,6 +214,7 @@ impl Engine {
             state: TransferState::Waiting,
             deadline: Deadline::default(),
             paced_until: None,
+            standing: Standing::default(),
             caps: Caps {
                 phone_bytes_per_second: limits.phone_bytes_per_second,
                 subnet_bucket: limits.subnet_bucket,
@@ -314,6 +317,8 @@ impl Engine {
         };
         let has_options = terms.option_ack(blob.bytes()).is_some();
         let sending = Sending::new(terms, has_options, start, turn.now);
+        let boot_began = turn.admission.slots.boot_began(client, transfer.began);
+        transfer.standing = order::standing(&mut self.order, boot_began, &terms, &blob);
         transfer.state = TransferState::Sending(sending, blob);
         self.ready(id, turn);
     }

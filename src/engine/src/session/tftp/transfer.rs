@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::admission::order::Standing;
 use crate::admission::rate_limit::PhoneRateLimit;
 use crate::cancel::CancelToken;
 use crate::catalog::blob::Blob;
@@ -156,6 +157,8 @@ pub struct Transfer {
     pub pace: PhoneRateLimit,
     /// Whether it is in a queue.
     pub queued: bool,
+    /// Its standing in the order of service.
+    pub standing: Standing,
     /// Whether the next send is paid for, from the budget of unproven phones and under the caps.
     pub paid: bool,
 }

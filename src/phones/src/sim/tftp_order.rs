@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::link::Link;
 use super::tftp::{Setup, TftpServer};
 use super::{Files, World};
-use crate::phone::boot::{BootStep, Plan};
+use crate::phone::boot::{Plan, PlanStep};
 use crate::phone::tftp::{Behaviour, Client, OnTimer};
 use crate::random::Random;
 use engine::admission::order::ServiceOrder;
@@ -52,7 +52,7 @@ fn files() -> Files {
 fn plan(client: Client, names: &[&str]) -> Arc<Plan> {
     Arc::new(Plan {
         client: Arc::new(client),
-        steps: names.iter().map(|name| BootStep::fetch(name)).collect(),
+        steps: names.iter().map(|name| PlanStep::fetch(name)).collect(),
         ports: 64,
         attempts: 5,
         pause: Duration::ZERO,

@@ -8,6 +8,7 @@ mod bloom;
 mod boots;
 pub mod budget;
 pub mod guesses;
+mod kept_ranks;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;
@@ -16,7 +17,10 @@ mod probe;
 mod queue;
 pub mod rate_limit;
 mod served;
+pub mod sessions;
 pub mod slots;
+#[cfg(test)]
+mod storm;
 pub mod strangers;
 
 use std::sync::Arc;

@@ -221,7 +221,7 @@ impl Engine {
             TransferState::Receiving(receiving) => (!receiving.is_stored(), receiving.is_stored()),
         };
         if began {
-            turn.admission.slots.end(transfer.peer.ip(), turn.now);
+            turn.admission.slots.end(transfer.peer.ip(), transfer.is_silent, turn.now);
         }
         if !is_logged {
             let mut record = record(&transfer, outcome, turn.now);

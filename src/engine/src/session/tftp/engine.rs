@@ -165,8 +165,12 @@ impl Engine {
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
             self.half_open.count -= 1;
         }
+        let is_stale = blob.is_stale();
+        if acked != Acked::Stale || sending.is_proven() != was_proven {
+            transfer.end_silence(turn);
+        }
         // A phone with the last block has one version: that block left after the file was checked.
-        if blob.is_stale() && acked != Acked::Done {
+        if is_stale && acked != Acked::Done {
             self.fail(id, Failure::FileChanged, turn);
             return;
         }
@@ -297,6 +301,7 @@ impl Engine {
                         if sending.is_backed_off() {
                             // Whoever is silent keeps nobody waiting.
                             self.order.leave(&mut transfer.standing);
+                            transfer.fall_silent(turn);
                         }
                         self.ready(id, turn);
                     }

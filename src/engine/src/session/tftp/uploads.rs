@@ -53,6 +53,7 @@ impl Engine {
             let sends = u32::from(receiving.unproven_sends());
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
             self.half_open.count -= 1;
+            transfer.end_silence(turn);
         }
         let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;
         match received {
@@ -235,7 +236,7 @@ impl Engine {
         let TransferState::Receiving(receiving) = &mut transfer.state else { return };
         self.upload_bytes_held -= receiving.bytes_held();
         receiving.handle_stored();
-        turn.admission.slots.end(transfer.peer.ip(), turn.now);
+        turn.admission.slots.end(transfer.peer.ip(), transfer.is_silent, turn.now);
         turn.counters.uploads_stored.up();
         let words = match &mut transfer.file {
             File::Write(target) => target.words.take(),

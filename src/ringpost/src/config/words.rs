@@ -40,7 +40,7 @@ impl Read for Overflow {
 }
 
 impl Read for IdlePlace {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         word(value, place, &[("lend", IdlePlace::Lend), ("keep", IdlePlace::Keep)])
     }
 }

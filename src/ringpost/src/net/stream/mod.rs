@@ -1,7 +1,8 @@
 //! TCP for phones: accepts, reads and writes in bounded parts, plain or through TLS.
 //!
 //! Decides nothing about requests; never waits, and never gives one connection a whole turn: large
-//! data is sent in parts, between which all other connections are served.
+//! data is sent in parts, between which all other connections are served, and what a connection
+//! has to read beyond its share waits for the next turn.
 
 pub(super) mod orphans;
 mod send;
@@ -39,7 +40,7 @@ const ACCEPTS_MAX: usize = 512;
 const PART_BYTES: usize = 512 << 10;
 /// Bytes that all connections together send in a turn beyond their first part.
 const BULK_BYTES_MAX: usize = 4 << 20;
-/// Reads of one connection before the others have their turn.
+/// Reads of one connection in a turn, and so the commands that it may have carried out.
 const READS_MAX: usize = 8;
 /// Size of the read buffer, in bytes.
 const ROOM_BYTES: usize = 64 << 10;
@@ -78,7 +79,7 @@ pub(crate) struct Streams<E> {
     listeners: Vec<Listening>,
     /// The sockets, by the slot of their connections.
     sockets: Vec<Option<Socket>>,
-    /// Connections with events.
+    /// Connections with events, or with more to read than one turn's share.
     fresh: VecDeque<ConnectionId>,
     /// Connections with more to send than one part.
     bulk: VecDeque<ConnectionId>,
@@ -87,6 +88,8 @@ pub(crate) struct Streams<E> {
     terms: SocketTerms,
     orphans: Orphans,
     registry: Registry,
+    /// The number of this turn.
+    turn: u32,
 }
 
 impl<E: Connections> Streams<E> {
@@ -123,6 +126,7 @@ impl<E: Connections> Streams<E> {
             terms: SocketTerms::default(),
             orphans: Orphans::default(),
             registry,
+            turn: 0,
         })
     }
 
@@ -180,6 +184,7 @@ impl<E: Connections> Streams<E> {
 
     /// Accepts new connections, and reads from existing ones. Small requests are answered at once.
     pub(crate) fn receive(&mut self, turn: &mut TurnContext<'_>) {
+        self.turn = self.turn.wrapping_add(1);
         if self.resting_until.is_some_and(|until| until <= turn.now) {
             self.resting_until = None;
         }
@@ -261,6 +266,8 @@ impl<E: Connections> Streams<E> {
             hung_up: false,
             emptied: false,
             queued: true,
+            turn: self.turn,
+            reads_left: READS_MAX,
             broken: false,
             closing: None,
         });
@@ -325,13 +332,16 @@ impl<E: Connections> Streams<E> {
             break_off(socket, &mut self.engine, fault.as_ref(), turn);
             return self.close(id, turn);
         }
-        let (mut reads, mut left) = (READS_MAX, PART_BYTES);
+        if std::mem::replace(&mut socket.turn, self.turn) != self.turn {
+            socket.reads_left = READS_MAX;
+        }
+        let mut left = PART_BYTES;
         loop {
             let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
             let step = match self.engine.next(id) {
-                Next::Read if reads == 0 => return self.queue(id),
+                Next::Read if socket.reads_left == 0 => return self.postpone(id),
                 Next::Read => {
-                    reads -= 1;
+                    socket.reads_left -= 1;
                     read(socket, &mut self.engine, &mut self.room, turn)
                 }
                 Next::Write if left == 0 => return self.queue(id),
@@ -429,6 +439,15 @@ impl<E: Connections> Streams<E> {
             && !std::mem::replace(&mut socket.queued, true)
         {
             self.bulk.push_back(id);
+        }
+    }
+
+    /// Serves a connection again in the next turn.
+    fn postpone(&mut self, id: ConnectionId) {
+        if let Some(Some(socket)) = self.sockets.get_mut(id.row as usize)
+            && !std::mem::replace(&mut socket.queued, true)
+        {
+            self.fresh.push_back(id);
         }
     }
 
@@ -607,6 +626,38 @@ mod tests {
         assert!(body(&reply) == blob(bytes).as_slice().unwrap());
         assert!(bench.counters.stream_would_block.value() > 0);
         assert_eq!(bench.streams.engine.connections_open(), 0);
+    }
+
+    #[test]
+    fn a_client_that_sends_without_end_has_its_share_of_each_turn_and_no_more() {
+        let mut bench = Bench::new(&[("a.txt", blob(1))]).keep("a.txt", blob(1));
+        let mut client = Client::connect(bench.address).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let pad = "x".repeat(4_000);
+        let one = format!("GET /A.TXT HTTP/1.1\r\nHost: x\r\nX-Pad: {pad}\r\n\r\n");
+        let (total, all) = (1_000, one.repeat(1_000).into_bytes());
+        let (mut sent, mut heard) = (0, Vec::new());
+        let mut room = [0; 1 << 16];
+        let mut turns_with_more = 0;
+        loop {
+            while sent < all.len()
+                && let Ok(count) = client.write(&all[sent..])
+            {
+                sent += count;
+            }
+            let before = bench.counters.stream_received_bytes.value();
+            bench.turn();
+            let read = bench.counters.stream_received_bytes.value() - before;
+            assert!(read <= (READS_MAX * ROOM_BYTES) as u64, "{read} bytes in one turn");
+            turns_with_more += u32::from(bench.streams.is_busy());
+            while let Ok(count @ 1..) = client.read(&mut room) {
+                heard.extend_from_slice(&room[..count]);
+            }
+            if bench.counters.http_answers_2xx.value() == total && sent == all.len() {
+                break;
+            }
+        }
+        assert!(turns_with_more > 0, "what was left waited for the next turn");
     }
 
     #[test]

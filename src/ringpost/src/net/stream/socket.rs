@@ -39,6 +39,9 @@ pub(super) struct Socket {
     pub(super) emptied: bool,
     /// It is in a queue already.
     pub(super) queued: bool,
+    /// The turn that it was last driven in, and how often it may still be read in it.
+    pub(super) turn: u32,
+    pub(super) reads_left: usize,
     /// It failed, or the peer closed both directions.
     pub(super) broken: bool,
     /// It closes once the encrypted data is sent; what the client lacks since then.

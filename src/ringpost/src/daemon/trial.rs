@@ -15,6 +15,8 @@ const PORTS: [(u16, Transport, &str); 5] = [
     (2121, Transport::Tcp, "FTP"),
     (6090, Transport::Tcp, "status"),
 ];
+/// The addresses that a port must be free on.
+const ADDRESSES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 /// How many ports above a taken one are tried.
 const TRIES_MAX: u16 = 100;
 
@@ -31,7 +33,11 @@ impl Trial {
     /// Finds the ports that are free at this moment.
     #[must_use]
     pub(crate) fn choose() -> Self {
-        Trial::choose_where(is_free, PortHolder::find)
+        let holder = |transport, port| {
+            let find = |address| PortHolder::find(transport, (address, port).into());
+            ADDRESSES.into_iter().find_map(find)
+        };
+        Trial::choose_where(is_free, holder)
     }
 
     fn choose_where(
@@ -61,11 +67,10 @@ impl Trial {
 
 /// Returns whether a port is free on both addresses of this host, which may lack IPv6.
 fn is_free(transport: Transport, port: u16) -> bool {
-    let addresses: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    addresses.iter().all(|address| {
+    ADDRESSES.into_iter().all(|address| {
         let bound = match transport {
-            Transport::Udp => UdpSocket::bind((*address, port)).map(drop),
-            Transport::Tcp => TcpListener::bind((*address, port)).map(drop),
+            Transport::Udp => UdpSocket::bind((address, port)).map(drop),
+            Transport::Tcp => TcpListener::bind((address, port)).map(drop),
         };
         bound.err().is_none_or(|fault| fault.kind() != std::io::ErrorKind::AddrInUse)
     })

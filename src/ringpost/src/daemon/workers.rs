@@ -214,8 +214,8 @@ fn bind_error(cause: ListenError) -> BindError {
         Protocol::Tftp => Transport::Udp,
         Protocol::Http | Protocol::Https | Protocol::Ftp => Transport::Tcp,
     };
-    let port = cause.address.port();
-    let taken = port_holder::mend(transport, port, "choose another port in the configuration");
+    let choose = "choose another port in the configuration";
+    let taken = port_holder::mend(transport, cause.address, choose);
     BindError { cause, taken: Some(taken) }
 }
 

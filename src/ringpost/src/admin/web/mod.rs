@@ -118,7 +118,7 @@ pub(crate) fn bind(
     bound.map_err(|cause| {
         let choose = "choose another port for `listen` in [admin]";
         let taken = (cause.kind() == io::ErrorKind::AddrInUse)
-            .then(|| port_holder::mend(Transport::Tcp, address.port(), choose));
+            .then(|| port_holder::mend(Transport::Tcp, address, choose));
         AdminBindError { address, taken, cause }
     })
 }

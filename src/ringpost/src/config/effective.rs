@@ -13,7 +13,7 @@ use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::TEMPLATE;
+use super::{TEMPLATE, renamed};
 
 /// Sections whose mere presence has a meaning.
 const OPTIONAL: [&str; 4] = ["tftp", "ftp", "vault", "admin"];
@@ -35,6 +35,8 @@ struct SectionValues {
     /// Its number among rows of the same name, from 1; `None` for a section.
     row: Option<usize>,
     line: Option<usize>,
+    /// What the file calls it.
+    spelling: Spelling,
     entries: Vec<Entry>,
     /// Unset keys without a simple default.
     unset: Vec<String>,
@@ -47,7 +49,22 @@ struct Entry {
     value: String,
     /// The line of the file; `None` for a default.
     line: Option<usize>,
+    /// What the file calls it.
+    #[serde(skip)]
+    spelling: Spelling,
 }
+
+/// The name in the file if it is an old one. It makes no difference between configurations.
+#[derive(Clone, Debug, Default)]
+struct Spelling(Option<String>);
+
+impl PartialEq for Spelling {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Spelling {}
 
 /// A section of the template.
 struct Pattern {
@@ -71,13 +88,15 @@ impl Effective {
         let mut sections = Vec::new();
         let file = Source { text };
         for pattern in template() {
-            let values: Vec<&Spanned<DeValue<'_>>> = match find(table, &pattern.name) {
+            let found = find(table, &pattern.name);
+            let values: Vec<&Spanned<DeValue<'_>>> = match found {
                 Some(value) if pattern.is_row => {
                     value.get_ref().as_array().into_iter().flat_map(|rows| rows.iter()).collect()
                 }
                 Some(value) => vec![value],
                 None => Vec::new(),
             };
+            let spelling = file.spelling(table, &pattern.name);
             if pattern.name.is_empty() {
                 sections.push(file.part(pattern, None, None, Some(table)));
             } else if values.is_empty() && !pattern.is_row && pattern.is_always_there() {
@@ -86,7 +105,8 @@ impl Effective {
             for (place, value) in values.into_iter().enumerate() {
                 let row = pattern.is_row.then_some(place + 1);
                 let line = Some(file.line(value.span().start));
-                sections.push(file.part(pattern, row, line, value.get_ref().as_table()));
+                let part = file.part(pattern, row, line, value.get_ref().as_table());
+                sections.push(SectionValues { spelling: spelling.clone(), ..part });
             }
         }
         Effective { sections }
@@ -102,18 +122,19 @@ impl Effective {
     }
 
     fn write_toml(&self, text: &mut String, file: &Path) -> fmt::Result {
-        let origin = |line: Option<usize>| match line {
-            Some(line) => format!("{}:{line}", file.display()),
-            None => "default".into(),
+        let origin = |line: Option<usize>, spelling: &Spelling| match (line, &spelling.0) {
+            (Some(line), Some(old)) => format!("{}:{line}, as {old}", file.display()),
+            (Some(line), None) => format!("{}:{line}", file.display()),
+            (None, _) => "default".into(),
         };
         for part in &self.sections {
             if !part.name.is_empty() {
                 let head = part.head();
-                writeln!(text, "\n{head:<ORIGIN_COLUMN$} # {}", origin(part.line))?;
+                writeln!(text, "\n{head:<ORIGIN_COLUMN$} # {}", origin(part.line, &part.spelling))?;
             }
-            for Entry { key, value, line } in &part.entries {
+            for Entry { key, value, line, spelling } in &part.entries {
                 let set = format!("{key} = {value}");
-                writeln!(text, "{set:<ORIGIN_COLUMN$} # {}", origin(*line))?;
+                writeln!(text, "{set:<ORIGIN_COLUMN$} # {}", origin(*line, spelling))?;
             }
             part.unset.iter().try_for_each(|key| writeln!(text, "# {key} is not set"))?;
         }
@@ -210,9 +231,15 @@ impl Source<'_> {
         let (mut entries, mut unset) = (Vec::new(), Vec::new());
         for PatternKey { key, value, is_default } in &pattern.keys {
             match said(key) {
-                Some(value) => entries.push(self.entry(key, value)),
+                Some(value) => {
+                    let spelling =
+                        table.map_or_else(Spelling::default, |table| self.spelling(table, key));
+                    entries.push(Entry { spelling, ..self.entry(key, value) });
+                }
                 None if *is_default && !pattern.is_example => {
-                    entries.push(Entry { key: key.clone(), value: value.clone(), line: None });
+                    let (key, value) = (key.clone(), value.clone());
+                    let spelling = Spelling::default();
+                    entries.push(Entry { key, value, line: None, spelling });
                 }
                 None if pattern.is_example => {}
                 None => unset.push(key.clone()),
@@ -228,12 +255,21 @@ impl Source<'_> {
                 entries.push(self.entry(key, value));
             }
         }
-        SectionValues { name: pattern.name.clone(), row, line, entries, unset }
+        let (name, spelling) = (pattern.name.clone(), Spelling::default());
+        SectionValues { name, row, line, spelling, entries, unset }
     }
 
     fn entry(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Entry {
         let line = Some(self.line(value.span().start));
-        Entry { key: key.to_owned(), value: self.shown(value), line }
+        let (value, spelling) = (self.shown(value), Spelling::default());
+        Entry { key: key.to_owned(), value, line, spelling }
+    }
+
+    /// Returns what the file calls a key of a table, if that is an old name.
+    fn spelling(&self, table: &DeTable<'_>, key: &str) -> Spelling {
+        let written = table.get_key_value(key).and_then(|(key, _)| self.text.get(key.span()));
+        let is_old = |written: &&str| renamed::new_name(written) == Some(key);
+        Spelling(written.filter(is_old).map(str::to_owned))
     }
 
     /// Formats a value on one line.

@@ -108,7 +108,22 @@ fn rename_key(
             "[" => format!("move its keys to {shown} and take {old} out"),
             _ => format!("take {old} out"),
         };
-        found.fault(at, format!("{old} is the old name of {shown}, and both are there; {mend}"));
+        found.fault(
+            at.clone(),
+            format!("{old} is the old name of {shown}, and both are there; {mend}"),
+        );
+        // The mistakes of both are told at once: what only the old one has is read with the new
+        // one.
+        if let (DeValue::Table(before), Some(DeValue::Table(now))) =
+            (value.into_inner(), table.get_mut(new).map(Spanned::get_mut))
+        {
+            for (key, value) in before {
+                if !now.contains_key(key.get_ref().as_ref()) {
+                    now.insert(key, value);
+                }
+            }
+            warnings.push(OldName { line: found.line(&at), old, new: shown });
+        }
         return;
     }
     warnings.push(OldName { line: found.line(&at), old, new: shown });
@@ -183,6 +198,32 @@ mod tests {
             ),
         ] {
             assert_eq!(validated(text).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn the_mistakes_of_an_old_section_are_told_although_the_new_one_is_there_too() {
+        let text = "[[http]]\n[connections]\nmaxx = 7\nper_address = -1\n[http_limits]\nmax = 0\n";
+        let told = validated(text).unwrap_err().to_string();
+        let lines: Vec<_> = told.lines().collect();
+        for (start, part) in [
+            ("ringpost.toml:2: [connections] is the old name of [http_limits]", ""),
+            ("ringpost.toml:3: ", "maxx"),
+            ("ringpost.toml:4: ", "per_address"),
+            ("ringpost.toml:6: ", "max"),
+        ] {
+            let is_it = |line: &&str| line.starts_with(start) && line.contains(part);
+            assert!(lines.iter().any(|line| is_it(&line)), "{start} {part}\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_dump_tells_the_old_name_that_a_file_has_beside_the_new_one() {
+        for (old, _, line, told) in SPELLINGS {
+            let was = told.split(' ').next().unwrap().trim_matches(['[', ']', '`']);
+            let dump = validated(old).unwrap().effective.toml(Path::new("ringpost.toml"));
+            let is_it = |shown: &str| shown.ends_with(&format!("# ringpost.toml:{line}, as {was}"));
+            assert!(dump.lines().any(is_it), "{was}\n{dump}");
         }
     }
 

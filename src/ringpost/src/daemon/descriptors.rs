@@ -8,6 +8,10 @@ use crate::sys::descriptors;
 /// Descriptors reserved for files, logs and listeners, if there are twice as many.
 const RESERVED: u64 = 2_048;
 
+/// No limit is lowered further than to this: a small site is served even where the system allows
+/// little, and hardly ever are all connections open at once.
+const LEAST: usize = 16;
+
 /// An FTP session has a control connection and a data connection.
 const EACH_SESSION: usize = 2;
 
@@ -47,13 +51,24 @@ impl Descriptors {
         if all <= room {
             return;
         }
+        // A limit that needs less than its share leaves the rest to the others.
+        wishes.sort_by_key(|(_, _, each, max)| each.saturating_mul(**max));
+        let mut left = (room, wishes.len());
         for (key, users, each, max) in wishes {
-            // Each limit gets its share.
-            let share = each as u128 * *max as u128 * room as u128 / all as u128;
-            let wanted = std::mem::replace(max, (share as usize / each).max(1));
+            let share = left.0 / left.1;
+            let fits = (share / each).max(LEAST).min(*max);
+            left = (left.0.saturating_sub(fits * each), left.1 - 1);
+            let wanted = std::mem::replace(max, fits);
+            if fits == wanted {
+                continue;
+            }
+            let least = match fits * each > share {
+                true => " (the least, though there is no room for all of them)",
+                false => "",
+            };
             settings.warnings.push(format!(
                 "{key} is {wanted}, and this process may open {} files and connections in all, so \
-                 that each worker takes {max} {users}; raise LimitNOFILE of the service \
+                 that each worker takes {max} {users}{least}; raise LimitNOFILE of the service \
                  (`ulimit -n`) and start again, or lower it",
                 self.limit
             ));
@@ -84,6 +99,24 @@ mod tests {
     }
 
     #[test]
+    fn no_limit_is_lowered_further_than_to_the_least() {
+        for limit in [0, 10, 30, 100] {
+            let text = "[[http]]\n[ftp]\n";
+            let mut settings = parse_for_tests(text);
+            Descriptors { limit }.fit(&mut settings, 4);
+            let policy = &settings.policy;
+            let lowered = (policy.http.limits.connections_max, policy.ftp.limits.sessions_max);
+            assert_eq!(lowered, (LEAST, LEAST), "{limit}");
+            let told = |warning: &String| warning.contains("16") && warning.contains("(the least,");
+            assert!(settings.warnings.iter().all(told), "{:?}", settings.warnings);
+            let text = "[[http]]\n[http_limits]\nmax = 10\n[ftp]\n";
+            let mut settings = parse_for_tests(text);
+            Descriptors { limit }.fit(&mut settings, 4);
+            assert_eq!(settings.policy.http.limits.connections_max, 10, "a small one stays");
+        }
+    }
+
+    #[test]
     fn sessions_of_ftp_take_two_and_have_their_share() {
         let fit = |limit, text: &str| {
             let mut settings = parse_for_tests(text);
@@ -96,6 +129,9 @@ mod tests {
         let (max, warnings) = fit(42_048, both);
         assert_eq!((max, warnings.len()), ((10_000, 5_000), 2));
         assert!(warnings[1].contains("each worker takes 5000 sessions"), "{warnings:?}");
+        // The smaller limit stays as it is, and the other has what it leaves.
+        let (max, warnings) = fit(42_048, "[[http]]\n[ftp]\nsessions_max = 10\n");
+        assert_eq!((max, warnings.len()), ((19_980, 10), 1));
         assert_eq!(fit(42_048, "[ftp]\n"), ((20_000, 10_000), Vec::new()));
         assert_eq!(fit(u64::MAX, both).1, Vec::<String>::new());
     }

@@ -61,9 +61,7 @@ impl FsWatcher {
                 self.watcher = Some(watcher);
                 self.misses_changes = false;
             }
-            Err(why) => self.note_missing(&format!(
-                "{why}; raise the sysctl fs.inotify.max_user_instances to hear of all"
-            )),
+            Err(why) => self.note_missing(&no_watcher(&why, has_descriptors())),
         }
     }
 
@@ -106,6 +104,25 @@ impl FsWatcher {
     }
 }
 
+/// Descriptors that a watcher needs, and a few more.
+const DESCRIPTORS: usize = 8;
+
+/// Returns whether this process may open as many files as a watcher needs: the system reports the
+/// same error for its limit on watchers.
+fn has_descriptors() -> bool {
+    let opened: Vec<_> = (0..DESCRIPTORS).map(|_| std::fs::File::open("/")).collect();
+    opened.iter().all(Result::is_ok)
+}
+
+/// Says why there is no watcher, and what gives one.
+fn no_watcher(why: &notify::Error, has_descriptors: bool) -> String {
+    let mend = match has_descriptors {
+        true => "raise the sysctl fs.inotify.max_user_instances",
+        false => "this process may open no more files: raise LimitNOFILE (`ulimit -n`)",
+    };
+    format!("{why}; {mend} to hear of all")
+}
+
 /// Translates an event of the system.
 fn events_of(path: &Path, event: notify::Result<notify::Event>) -> Vec<FsEvent> {
     let event = match event {
@@ -130,4 +147,19 @@ fn events_of(path: &Path, event: notify::Result<notify::Event>) -> Vec<FsEvent> 
         name.is_none_or(|name| !name.starts_with(b"."))
     });
     served.map(|path| FsEvent::Touched { path: path.to_path_buf(), written }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_lacks_descriptors_is_not_told_to_raise_the_limit_on_watchers() {
+        let full = || notify::Error::io(std::io::Error::from_raw_os_error(24));
+        let told = no_watcher(&full(), false);
+        assert!(told.contains("LimitNOFILE") && !told.contains("inotify."), "{told}");
+        let told = no_watcher(&full(), true);
+        assert!(told.contains("fs.inotify.max_user_instances"), "{told}");
+        assert!(has_descriptors());
+    }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::error::CertificateErrors;
 use super::row::{CertificateRow, second};
-use super::{expiry, located};
+use super::{expiries, located};
 use crate::config::Settings;
 
 /// Checks the files of every `[[https]]` and of `[ftp]`, and returns warnings.
@@ -20,7 +20,7 @@ pub(crate) fn validate(
     settings: &Settings,
     now_unix_s: i64,
 ) -> Result<Vec<String>, CertificateErrors> {
-    let (mut warnings, mut errors) = (Vec::new(), Vec::new());
+    let (mut warnings, mut errors, mut read) = (Vec::new(), Vec::new(), Vec::new());
     for settings_row in &settings.secured {
         let mut row = CertificateRow::new(settings_row.clone());
         let line = settings_row.line;
@@ -32,9 +32,8 @@ pub(crate) fn validate(
         let keys = [settings_row.key.clone(), second(settings_row).1];
         match row.read(None) {
             Ok(()) => {
-                let shown = settings_row.certificate.display();
-                warnings.extend(expiry(&shown, row.days_left(now_unix_s)));
                 warnings.extend(row.fault.as_deref().map(located));
+                read.push(row);
             }
             Err(_) if keys.iter().any(|key| is_hidden(key)) => warnings.push(located(&format!(
                 "this user cannot read {}, so whether it can be served is not known; check as \
@@ -47,6 +46,7 @@ pub(crate) fn validate(
             Err(why) => errors.push((line, why)),
         }
     }
+    warnings.extend(expiries(&read, now_unix_s));
     CertificateErrors::of(&settings.file, errors).map(|()| warnings)
 }
 

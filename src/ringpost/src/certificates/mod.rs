@@ -328,13 +328,25 @@ impl Certificates {
             return;
         }
         self.warned_on_day = today;
-        for row in &self.rows {
-            let (shown, days) = (row.settings.certificate.display(), row.days_left(now_unix_s));
-            if let Some(text) = expiry(&shown, days) {
-                tracing::warn!("{text}");
-            }
+        for warning in expiries(&self.rows, now_unix_s) {
+            tracing::warn!("{warning}");
         }
     }
+}
+
+/// Returns the warnings about certificates that expire soon, one a file: several rows may have the
+/// same.
+fn expiries(rows: &[CertificateRow], now_unix_s: i64) -> Vec<String> {
+    let mut told: Vec<&Path> = Vec::new();
+    let mut warnings = Vec::new();
+    for row in rows {
+        let file = row.settings.certificate.as_path();
+        if !told.contains(&file) {
+            told.push(file);
+            warnings.extend(expiry(&file.display(), row.days_left(now_unix_s)));
+        }
+    }
+    warnings
 }
 
 /// Returns the warning about a certificate with so many days left, if any.

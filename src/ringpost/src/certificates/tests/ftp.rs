@@ -42,6 +42,15 @@ fn explicit_and_implicit_listeners_have_one_certificate_and_it_is_that_of_https(
 }
 
 #[test]
+fn a_certificate_that_two_listeners_have_is_warned_of_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let certificates = both(dir.path());
+    assert_eq!(certificates.rows.len(), 2);
+    let told = super::super::expiries(&certificates.rows, NOW + 100 * 365 * 86_400);
+    assert!(told.len() == 1 && told[0].contains("has expired"), "{told:?}");
+}
+
+#[test]
 fn who_wants_to_speak_another_protocol_is_refused_and_who_says_nothing_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let certificates = both(dir.path());

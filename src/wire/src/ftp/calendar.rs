@@ -30,23 +30,35 @@ impl Moment {
     /// in the time since 1970.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Moment> {
-        let (whole, fraction) = text.split_at_checked(DIGITS)?;
-        let ns = match fraction {
-            [] => 0,
-            [b'.', digits @ ..] => fraction_ns(digits)?,
-            [..] => return None,
-        };
-        let number = |from: usize| u8::try_from(decimal(&whole[from..from + 2])?).ok();
-        let year = i32::try_from(decimal(&whole[..4])?).ok()?;
-        let (month, day) = (Month::try_from(number(4)?).ok()?, number(6)?);
-        let (hour, minute, second) = (number(8)?, number(10)?, number(12)?);
-        let is_leap_second = (hour, minute, second) == (23, 59, 60);
-        let leap_s = u8::from(is_leap_second);
-        let date = Date::from_calendar_date(year, month, day).ok()?;
-        let at = date.with_hms(hour, minute, second - leap_s).ok()?.assume_utc();
-        let unix_s = u64::try_from(at.unix_timestamp()).ok()? + u64::from(leap_s);
+        let (unix_s, ns) = read(text)?;
+        let unix_s = u64::try_from(unix_s).ok()?;
         (unix_s <= UNIX_MAX_S).then_some(Moment { unix_s, ns })
     }
+}
+
+/// Returns whether a text is a moment before 1970, which [`Moment::parse`] refuses.
+#[must_use]
+pub fn is_before_1970(text: &[u8]) -> bool {
+    read(text).is_some_and(|(unix_s, _)| unix_s < 0)
+}
+
+/// Returns the seconds since 1970, or negative ones before, and nanoseconds.
+fn read(text: &[u8]) -> Option<(i64, u32)> {
+    let (whole, fraction) = text.split_at_checked(DIGITS)?;
+    let ns = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] => fraction_ns(digits)?,
+        [..] => return None,
+    };
+    let number = |from: usize| u8::try_from(decimal(&whole[from..from + 2])?).ok();
+    let year = i32::try_from(decimal(&whole[..4])?).ok()?;
+    let (month, day) = (Month::try_from(number(4)?).ok()?, number(6)?);
+    let (hour, minute, second) = (number(8)?, number(10)?, number(12)?);
+    let is_leap_second = (hour, minute, second) == (23, 59, 60);
+    let leap_s = u8::from(is_leap_second);
+    let date = Date::from_calendar_date(year, month, day).ok()?;
+    let at = date.with_hms(hour, minute, second - leap_s).ok()?.assume_utc();
+    Some((at.unix_timestamp() + i64::from(leap_s), ns))
 }
 
 fn fraction_ns(digits: &[u8]) -> Option<u32> {

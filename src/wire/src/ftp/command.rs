@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::address::{self, BadAddress};
-use super::calendar::Moment;
+use super::calendar::{self, Moment};
 use super::listing::Facts;
 use super::reply::Code;
 use super::word;
@@ -211,6 +211,8 @@ pub enum BadCommand {
     Number,
     /// A moment is invalid.
     Moment,
+    /// The time is before 1970.
+    MomentTooEarly,
     /// `PORT`, `EPRT`: the address is invalid.
     Address,
     /// `EPRT`, `EPSV`: neither IPv4 nor IPv6.
@@ -235,6 +237,7 @@ impl BadCommand {
             BadCommand::NoArgument
             | BadCommand::Number
             | BadCommand::Moment
+            | BadCommand::MomentTooEarly
             | BadCommand::Address
             | BadCommand::Option => Code::BAD_ARGUMENT,
             BadCommand::Parameter => Code::PARAMETER_NOT_SERVED,
@@ -256,6 +259,7 @@ impl BadCommand {
             BadCommand::NoArgument => "The command needs an argument.",
             BadCommand::Parameter => "The command is not served for this argument.",
             BadCommand::Number => "The argument must be a number.",
+            BadCommand::MomentTooEarly => "The time must not be before 1970.",
             BadCommand::Moment => "The time must be YYYYMMDDHHMMSS, with a blank behind it.",
             BadCommand::Address => "The address cannot be read.",
             BadCommand::Network => "Use 1 for IPv4 or 2 for IPv6 (1,2).",
@@ -423,7 +427,10 @@ fn without_options(mut argument: &[u8]) -> &[u8] {
 
 fn mfmt(argument: &[u8]) -> Result<Command<'_>, BadCommand> {
     let (moment, file) = word(name(argument)?);
-    let moment = Moment::parse(moment).ok_or(BadCommand::Moment)?;
+    let moment = Moment::parse(moment).ok_or_else(|| match calendar::is_before_1970(moment) {
+        true => BadCommand::MomentTooEarly,
+        false => BadCommand::Moment,
+    })?;
     Ok(Command::Mfmt(moment, name(file)?))
 }
 
@@ -628,6 +635,9 @@ mod tests {
             ("PBSZ 4294967296", BadCommand::Number, 501),
             ("MFMT 1970 a", BadCommand::Moment, 501),
             ("MFMT a", BadCommand::Moment, 501),
+            ("MFMT 19001301000000 a", BadCommand::Moment, 501),
+            ("MFMT 19000101000000 a", BadCommand::MomentTooEarly, 501),
+            ("MFMT 19691231235959.5 a", BadCommand::MomentTooEarly, 501),
             ("PORT 1,2,3,4,5,256", BadCommand::Address, 501),
             ("EPRT |3|1.2.3.4|5|", BadCommand::Network, 522),
             ("EPSV 3", BadCommand::Network, 522),

@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
+use tracing::subscriber::SetGlobalDefaultError;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime as SystemClock};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
@@ -35,7 +35,7 @@ const FILE_MODE: u32 = 0o640;
 
 /// The process has a log already.
 #[derive(Debug)]
-pub(crate) struct LogError(TryInitError);
+pub(crate) struct LogError(SetGlobalDefaultError);
 
 impl std::fmt::Display for LogError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -74,8 +74,10 @@ impl LogHandle {
             LogFormat::Text => lines.with_timer(LineTime(output.clone())).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
-        let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
-        started.map_err(LogError)?;
+        // Not `try_init`, which also takes what libraries write for their own developers by the
+        // crate `log`.
+        let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+        tracing::subscriber::set_global_default(subscriber).map_err(LogError)?;
         Ok(LogHandle { output, level })
     }
 

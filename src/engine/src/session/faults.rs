@@ -18,7 +18,11 @@ pub enum DataFault {
     /// No port of `passive_ports` is free.
     NoPort,
     /// The address has as many waiting ports as one address may have.
-    TooManyPorts,
+    AddressPorts,
+    /// The address is outside the access list, and has the one waiting port that it may have.
+    StrangerPort,
+    /// All addresses outside the access list together have as many as they may have.
+    StrangersPorts,
     /// The system gave no socket.
     NoSocket,
     /// It was closed before it was used.
@@ -42,7 +46,9 @@ impl DataFault {
             DataFault::Elsewhere(to) => Some(to.to_string()),
             DataFault::NotReached(_)
             | DataFault::NoPort
-            | DataFault::TooManyPorts
+            | DataFault::AddressPorts
+            | DataFault::StrangerPort
+            | DataFault::StrangersPorts
             | DataFault::NoSocket
             | DataFault::Lost
             | DataFault::Handshake(_)
@@ -71,9 +77,17 @@ impl DataFault {
             }
             DataFault::NotReached(DialFault::Other) => "the data connection cannot be made",
             DataFault::NoPort => "no port is free for data; try again in a moment",
-            DataFault::TooManyPorts => {
+            DataFault::AddressPorts => {
                 "data connections of this address are awaited at too many ports already \
                  (`passive_per_address` in [ftp]); try again in a moment"
+            }
+            DataFault::StrangerPort => {
+                "a client outside the access list gets one port for data at a time; try again in a \
+                 moment"
+            }
+            DataFault::StrangersPorts => {
+                "clients outside the access list have all the ports for data that they may have \
+                 together (`passive_strangers` in [ftp]); try again in a moment"
             }
             DataFault::NoSocket => "the system gives no socket; try again in a moment",
             DataFault::Lost => "the data connection was closed before it was used",

@@ -194,7 +194,11 @@ labels! {
     DataNotReached "refused" "data_not_reached":
         Outcome::Refused(Refusal::DataConnection(DataFault::NotReached(_))),
     DataNoPort "refused" "data_no_port": Outcome::Refused(Refusal::DataConnection(
-        DataFault::NoPort | DataFault::TooManyPorts | DataFault::NoSocket
+        DataFault::NoPort
+            | DataFault::AddressPorts
+            | DataFault::StrangerPort
+            | DataFault::StrangersPorts
+            | DataFault::NoSocket
     )),
     DataLost "refused" "data_lost":
         Outcome::Refused(Refusal::DataConnection(DataFault::Lost)),

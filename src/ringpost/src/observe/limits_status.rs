@@ -58,7 +58,10 @@ const REACHED: [(&str, &str); 20] = [
     ("http_bodies_refused", "bodies refused (body_memory in [http_limits])"),
     ("http_discards_cut", "refused uploads cut off (discard_max, discard_timeout)"),
     ("misses_refused", "requests refused after too many names that do not exist ([guesses])"),
-    ("ftp_ports_refused", "data connections refused (passive_per_address in [ftp])"),
+    (
+        "ftp_ports_refused",
+        "data connections refused (passive_per_address, passive_strangers in [ftp])",
+    ),
     ("snmp_too_many", "phones not asked who they are: too many at once"),
     ("vault_full", "stores refused (total_max and reserve in [vault])"),
     ("vault_too_much", "stores refused (bytes_per_hour and new_per_hour in [vault])"),

@@ -401,6 +401,9 @@ impl DataConnection {
     fn free_port(&mut self, cx: &mut Context<'_>) {
         if let Some(owner) = self.port_of.take() {
             cx.shared.free_port(owner);
+            if matches!(owner, PortOwner::Stranger(_)) {
+                cx.admission.slots.free_strangers_port();
+            }
         }
     }
 }
@@ -424,7 +427,9 @@ pub(super) fn text(fault: DataFault) -> String {
         ),
         DataFault::NotReached(_)
         | DataFault::NoPort
-        | DataFault::TooManyPorts
+        | DataFault::AddressPorts
+        | DataFault::StrangerPort
+        | DataFault::StrangersPorts
         | DataFault::NoSocket
         | DataFault::Lost
         | DataFault::Handshake(_)

@@ -30,7 +30,8 @@ const OVERRIDDEN: [&[u8]; 2] = [b"46xxupgrade.scr", b"46xxsettings.txt"];
 
 impl Session {
     /// Returns whether the client may have one more data connection; if not, replies with the
-    /// reason. `passive` says that the server opens a port for it.
+    /// reason. `passive` says that the server opens a port for it, which a stranger has from then
+    /// on.
     pub(super) fn may_have_data(&mut self, passive: bool, cx: &mut Context<'_>) -> bool {
         let owner = self.port_owner(cx);
         let limits = &cx.snapshot.policy.ftp.limits;
@@ -44,18 +45,22 @@ impl Session {
         // The session's current port is closed when it gets another.
         let own = self.data.as_ref().and_then(|data| data.port_of) == Some(owner);
         let here = cx.shared.ports.get(&owner).map_or(0, |count| count - u32::from(own));
-        let here_max = if is_stranger { 1 } else { limits.passive_per_address_max };
-        let strangers = cx.shared.strangers_ports - u32::from(own && is_stranger);
-        let is_crowded = here_max > 0 && here >= here_max
-            || is_stranger && strangers >= limits.strangers_ports_max;
-        if passive && is_crowded {
-            cx.counters.ftp_ports_refused.up();
-            let fault = DataFault::TooManyPorts;
-            cx.note_lone(self.peer, Refusal::DataConnection(fault));
-            self.reply(Code::NO_DATA_CONNECTION, &super::data::text(fault));
-            return false;
-        }
-        true
+        let here_max = limits.passive_per_address_max;
+        let fault = if !passive {
+            None
+        } else if is_stranger && here > 0 {
+            Some(DataFault::StrangerPort)
+        } else if is_stranger {
+            let has_room = cx.admission.slots.take_strangers_port(own, limits.strangers_ports_max);
+            (!has_room).then_some(DataFault::StrangersPorts)
+        } else {
+            (here_max > 0 && here >= here_max).then_some(DataFault::AddressPorts)
+        };
+        let Some(fault) = fault else { return true };
+        cx.counters.ftp_ports_refused.up();
+        cx.note_lone(self.peer, Refusal::DataConnection(fault));
+        self.reply(Code::NO_DATA_CONNECTION, &super::data::text(fault));
+        false
     }
 
     pub(super) fn port_owner(&self, cx: &Context<'_>) -> PortOwner {

@@ -34,7 +34,7 @@ fn strangers_take_no_port_from_whoever_is_permitted() {
         [227, 425].map(|code| replies.iter().filter(|replies| **replies == [code]).count());
     assert_eq!((had, refused, bench.world.open_ports.len()), (3, 8, 3));
     assert_eq!(bench.world.counters.ftp_ports_refused.value(), 8);
-    let fault = crate::session::DataFault::TooManyPorts;
+    let fault = crate::session::DataFault::StrangersPorts;
     assert_eq!(bench.refused(), Some(Refusal::DataConnection(fault)));
     // A closed port is free for another client.
     bench.wait(21_000);
@@ -64,5 +64,30 @@ fn one_address_awaits_so_many_data_connections_and_a_link_of_ipv6_counts_as_one(
             assert_eq!(bench.say("EPSV"), [code], "{peer}");
         }
         assert_eq!(bench.world.counters.ftp_ports_refused.value(), 1);
+    }
+}
+
+#[test]
+fn each_limit_of_ports_names_its_own_key() {
+    use crate::session::DataFault;
+    let told = |fault: DataFault| fault.words();
+    for (fault, key) in [
+        (DataFault::AddressPorts, "`passive_per_address`"),
+        (DataFault::StrangersPorts, "`passive_strangers`"),
+    ] {
+        assert!(told(fault).contains(key), "{fault:?}");
+        assert_eq!(told(fault).matches('`').count(), 2, "{fault:?} names one key");
+    }
+    assert!(!told(DataFault::StrangerPort).contains('`'), "no key has this limit");
+    let one = |policy: &mut Policy| policy.ftp.limits.passive_per_address_max = 1;
+    for (client, fault) in [(STRANGER, DataFault::StrangerPort), (PHONE, DataFault::AddressPorts)] {
+        let mut bench = Bench::with(client, one).logged_in();
+        bench.world.publish([("fxd_settings.txt", 40)]);
+        assert_eq!(bench.say("PASV"), [227]);
+        (bench.id, bench.heard) = (bench.world.connect(bench.peer, false).unwrap(), 0);
+        bench.hear();
+        let mut bench = bench.logged_in();
+        assert_eq!(bench.say("PASV"), [425]);
+        assert_eq!(bench.refused(), Some(Refusal::DataConnection(fault)));
     }
 }

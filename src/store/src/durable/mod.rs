@@ -21,7 +21,7 @@ use cap_std::fs::{Dir, OpenOptions};
 pub(crate) use owner::{give_to_owner_of, make_directory};
 pub(crate) use sync::sync_directory;
 pub(crate) use temp_file::{FileAttrs, Target, TempFile, sweep};
-pub use whole_files::{PutError, WholeFile, put};
+pub use whole_files::{PutError, WholeFile, create, put};
 
 use crate::rate_limited_log::RateLimitedLog;
 use crate::version::VersionExt as _;
@@ -115,6 +115,13 @@ impl Disk {
         let opened = Arc::new(self.open_top(path)?);
         self.tops.insert(path.to_path_buf(), Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// Uses a directory that is open already for its path, until the batch is synced.
+    pub(crate) fn enter(&mut self, path: &Path, dir: Dir) {
+        if !self.tops.contains_key(path) {
+            self.tops.insert(path.to_path_buf(), Arc::new(dir));
+        }
     }
 
     fn open_top(&self, path: &Path) -> io::Result<Dir> {
@@ -262,7 +269,9 @@ impl Disk {
             cancel: None,
         };
         temp.hold()?;
-        give_to_owner_of(dir, &temp.file);
+        if !attrs.is_private {
+            give_to_owner_of(dir, &temp.file);
+        }
         Ok(temp)
     }
 
@@ -330,6 +339,30 @@ impl Disk {
         }
         self.changed(path, dir);
         Ok(Version::of(&temp.file.metadata()?))
+    }
+
+    /// Does the same unless there is a file of that name: then the error is `AlreadyExists`.
+    pub(crate) fn place_new(&mut self, temp: TempFile) -> io::Result<()> {
+        let Target { dir, path, name } = &temp.to;
+        let synced = temp.synced.as_ref().map(|()| ());
+        let synced = synced.map_err(|why| io::Error::new(why.kind(), why.to_string()));
+        let linked = synced.and_then(|()| self.reach(DiskStep::Rename));
+        let linked = linked.and_then(|()| match temp.from.hard_link(&temp.name, dir, name) {
+            // A file system without hard links.
+            Err(why) if why.kind() != io::ErrorKind::AlreadyExists => {
+                match dir.symlink_metadata(name) {
+                    Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                    Err(_) => temp.from.rename(&temp.name, dir, name).map_err(|_| why),
+                }
+            }
+            linked => linked,
+        });
+        if linked.is_ok() {
+            self.changed(path, dir);
+        }
+        // Its other name, or what is left of it.
+        self.discard(temp);
+        linked
     }
 
     /// Removes a file that was not placed.

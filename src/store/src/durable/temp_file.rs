@@ -63,6 +63,8 @@ pub(crate) struct FileAttrs<'a> {
     pub(crate) mode: u32,
     /// Its modification time; `None` for now.
     pub(crate) modified: Option<SystemTime>,
+    /// Whether it stays its writer's, whoever has the directory.
+    pub(crate) is_private: bool,
 }
 
 impl TempFile {

@@ -1,13 +1,20 @@
 //! Puts several files into place: each whole or not at all, and all of them synced before the first
-//! is renamed.
+//! is renamed. Or creates one that must not be there yet.
 //!
 //! Never changes a file in place, and never follows a link at the target.
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 
 use super::{Disk, FileAttrs, Target, TempFile};
+
+/// Why a file that is in place is not durable.
+const UNSYNCED: &str = "its directory cannot be synced";
 
 /// A file to be put into place.
 #[derive(Clone, Copy, Debug)]
@@ -65,19 +72,59 @@ pub fn put(files: &[WholeFile<'_>]) -> Result<(), PutError> {
         }
         let placed = disk.place(temp).and_then(|_| match disk.sync().is_empty() {
             true => Ok(()),
-            false => Err(io::Error::other("its directory cannot be synced")),
+            false => Err(io::Error::other(UNSYNCED)),
         });
         result = placed.map_err(|cause| failed(file, cause));
     }
     result
 }
 
+/// Creates one file durably from what `write` writes to it, and returns what `write` returned. The
+/// file belongs to the user of this process, whoever has the directory, which must exist.
+///
+/// # Errors
+/// The system's error: `AlreadyExists` if there is a file of that name, which stays. No part of the
+/// new one is left.
+pub fn create<T>(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&std::fs::File) -> io::Result<T>,
+) -> io::Result<T> {
+    let (parent, name) = split(path)?;
+    let dir = Arc::new(Dir::open_ambient_dir(parent, ambient_authority())?);
+    if dir.symlink_metadata(name).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let mut disk = Disk::default();
+    let to = Target { dir, path: parent.to_path_buf(), name: name.to_owned() };
+    let attrs = FileAttrs { mode, is_private: true, ..FileAttrs::default() };
+    let mut temp = disk.create_beside(&to, attrs)?;
+    let written = match disk.fill_with(&temp, write) {
+        Ok(written) => written,
+        Err(why) => {
+            disk.discard(temp);
+            return Err(why);
+        }
+    };
+    disk.sync_files(std::iter::once(&mut temp));
+    disk.place_new(temp)?;
+    match disk.sync().is_empty() {
+        true => Ok(written),
+        false => Err(io::Error::other(UNSYNCED)),
+    }
+}
+
+/// Returns a file's directory, and its name in it.
+fn split(path: &Path) -> io::Result<(&Path, &str)> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Ok((parent.unwrap_or(Path::new(".")), name))
+}
+
 /// Writes a temporary file beside its target.
 fn write(disk: &mut Disk, file: &WholeFile<'_>) -> io::Result<TempFile> {
-    let name = file.path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
-    let parent = file.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let path = parent.unwrap_or(Path::new("."));
+    let (path, name) = split(file.path)?;
     let to = Target { dir: disk.top(path)?, path: path.to_path_buf(), name: name.to_owned() };
     let attrs = FileAttrs { mode: file.mode, ..FileAttrs::default() };
     let temp = disk.create_beside(&to, attrs)?;
@@ -102,4 +149,50 @@ fn keep_owner(path: &Path, directory: &Path, file: &std::fs::File) -> io::Result
     }
     let _ = (path, directory, file);
     Ok(())
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    #[test]
+    fn a_created_file_replaces_none_and_leaves_no_part_of_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let make = |text: &str| create(&path, 0o600, |mut to| to.write_all(text.as_bytes()));
+        make("one").unwrap();
+        assert_eq!(make("two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let other = dir.path().join("other");
+        let failed = create(&other, 0o600, |mut to| {
+            to.write_all(b"half")?;
+            Err::<(), _>(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        // Another program is faster.
+        let faster = create(&other, 0o600, |_| fs::write(&other, "theirs"));
+        assert_eq!(faster.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&other).unwrap(), "theirs");
+        let names = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(names, 2, "no temporary file is left");
+        let nowhere = create(&dir.path().join("none/file"), 0o600, |_| Ok(()));
+        assert_eq!(nowhere.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!dir.path().join("none").exists());
+    }
+
+    #[test]
+    fn a_created_file_belongs_to_its_writer_and_not_to_the_owner_of_the_directory() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        nix::unistd::chown(dir.path(), Some(4711.into()), None).unwrap();
+        let path = dir.path().join("file");
+        create(&path, 0o600, |_| Ok(())).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().uid(), 0);
+    }
 }

@@ -240,7 +240,7 @@ impl Files {
 
     /// Creates an empty temporary file.
     fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<TempFile, FilesError> {
-        let attrs = FileAttrs { like, mode: 0o644, modified: None };
+        let attrs = FileAttrs { like, mode: 0o644, ..FileAttrs::default() };
         let full = to.path.join(&to.name);
         let temp = self.disk.create_beside(&to, attrs);
         let temp = temp.map_err(|why| self.fault(&why, "write", &full))?;

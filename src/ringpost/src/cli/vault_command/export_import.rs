@@ -1,24 +1,28 @@
 //! `ringpost vault export` and `import`: writes the vault's versions to a file, and reads them
 //! back.
 //!
-//! Never leaves a partial file under the requested name, never overwrites an existing one, and
-//! imports nothing before it has read all of it.
+//! An export goes through `durable`: it is whole under its name or not there, replaces no file, and
+//! belongs to the user of the command alone. Imports nothing before it has read all of it; a pipe
+//! is first copied to a temporary file without a name, which nothing needs to make durable.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _, Write as _};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::{ExportImportError, ImportError, VaultCommandError};
 use super::{CommandOutput, Vault, owner, parse_extension, writer};
 use engine::vault::names::Item;
 use engine::vault::timestamp::Timestamp;
+use store::durable;
 use store::vault::archive::{self, ArchiveError, Intake, Limits};
 use store::vault::versions;
 
 /// How far the clock of another host may be ahead of ours: a day.
 const AHEAD_NS: u64 = 86_400_000_000_000;
+/// Only the user of the command can read what holds users' data.
+const PRIVATE: u32 = 0o600;
 
 impl Vault {
     pub(super) fn export(
@@ -32,24 +36,13 @@ impl Vault {
         }
         let unwritten = |cause| ExportImportError::NotWritten { path: file.to_owned(), cause };
         let exists = || ExportImportError::Exists(file.to_owned());
-        if fs::symlink_metadata(file).is_ok() {
-            return Err(exists().into());
-        }
-        let mut aside = file.as_os_str().to_owned();
-        aside.push(format!(".part-{}", std::process::id()));
-        let aside = PathBuf::from(aside);
-        let out = create_new(&aside).map_err(unwritten)?;
-        let mut buffered = BufWriter::new(&out);
-        let exported = archive::export(&self.policy.dir, &items, &mut buffered);
-        drop(buffered);
-        let placed = exported.and_then(|versions| {
-            out.sync_all()?;
-            place(&aside, file)?;
+        let exported = durable::create(file, PRIVATE, |out| {
+            let mut out = BufWriter::new(out);
+            let versions = archive::export(&self.policy.dir, &items, &mut out)?;
+            out.flush()?;
             Ok(versions)
         });
-        // A partial file is useless; a complete one has its own name by now.
-        let _ = fs::remove_file(&aside);
-        match placed {
+        match exported {
             Ok(versions) => {
                 let said = "pinned secrets and passwords are not";
                 Ok(format!("{versions} versions are in {}; {said}\n", file.display()).into())
@@ -167,32 +160,6 @@ fn is_dash(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-/// Creates a file that only the user of the command can read: it holds users' data.
-fn create_new(file: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file)
-}
-
-/// Renames a file durably, unless the name exists.
-fn place(aside: &Path, file: &Path) -> io::Result<()> {
-    match fs::hard_link(aside, file) {
-        Err(there) if there.kind() == io::ErrorKind::AlreadyExists => return Err(there),
-        Ok(()) => {}
-        // A file system without hard links.
-        Err(_) if fs::symlink_metadata(file).is_err() => fs::rename(aside, file)?,
-        Err(why) => return Err(why),
-    }
-    #[cfg(unix)]
-    {
-        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
-}
-
 /// Opens a file that can be read twice: a pipe is first copied to a private temporary file.
 fn seekable(file: &Path) -> io::Result<File> {
     let opened = if is_dash(file) { None } else { Some(File::open(file)?) };
@@ -212,7 +179,7 @@ fn laid_aside(mut from: impl Read) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, PRIVATE);
     let mut aside = options.open(&path)?;
     #[cfg(unix)]
     fs::remove_file(&path)?;

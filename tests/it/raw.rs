@@ -30,12 +30,7 @@ pub(crate) struct Phone {
 impl Phone {
     pub(crate) fn new(server: SocketAddr) -> Phone {
         let any = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
-        Phone::at(any, server)
-    }
-
-    /// Makes a phone that asks from this address.
-    pub(crate) fn at(address: &str, server: SocketAddr) -> Phone {
-        let socket = UdpSocket::bind(address).unwrap();
+        let socket = UdpSocket::bind(any).unwrap();
         Phone { socket, server, peer: server }
     }
 

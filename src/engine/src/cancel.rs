@@ -1,7 +1,8 @@
 //! A token that says whether a change may still be cancelled.
 //!
 //! The data path and the thread that writes share it; whichever decides first decides for good.
-//! Never waits for the other side.
+//! It may also say that the side that asked has probably left, so that others come first. Never
+//! waits for the other side.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire};
 const OPEN: u8 = 0;
 const CANCELLED: u8 = 1;
 const COMMITTED: u8 = 2;
+const DOUBTFUL: u8 = 3;
 
 /// Shared by the side that may cancel a change and the side that makes it. A clone is the same
 /// token.
@@ -34,11 +36,42 @@ impl CancelToken {
         self.0.load(Acquire) == CANCELLED
     }
 
+    /// Says that whoever asked for it has probably left. Everything else comes first from then on.
+    pub fn doubt(&self) {
+        // Whatever was decided before stays.
+        let _ = self.0.compare_exchange(OPEN, DOUBTFUL, AcqRel, Acquire);
+    }
+
+    /// Returns whether whoever asked for it has probably left.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.0.load(Acquire) == DOUBTFUL
+    }
+
     fn decide(&self, verdict: u8) -> bool {
-        match self.0.compare_exchange(OPEN, verdict, AcqRel, Acquire) {
+        let undecided = |state| matches!(state, OPEN | DOUBTFUL).then_some(verdict);
+        match self.0.fetch_update(AcqRel, Acquire, undecided) {
             Ok(_) => true,
             Err(before) => before == verdict,
         }
+    }
+}
+
+/// Cancels when it is dropped: whoever asked has left, or has the answer.
+#[derive(Debug, Default)]
+pub struct CancelOnDrop(CancelToken);
+
+impl CancelOnDrop {
+    /// Returns the token.
+    #[must_use]
+    pub fn token(&self) -> &CancelToken {
+        &self.0
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -63,5 +96,24 @@ mod tests {
         let token = CancelToken::default();
         assert!(token.commit() && !token.clone().cancel());
         assert!(token.commit() && !token.is_cancelled());
+    }
+
+    #[test]
+    fn a_doubt_decides_nothing() {
+        let token = CancelToken::default();
+        token.doubt();
+        assert!(token.is_doubtful() && !token.is_cancelled());
+        assert!(token.commit() && !token.is_doubtful());
+        token.doubt();
+        assert!(token.commit() && !token.is_doubtful());
+    }
+
+    #[test]
+    fn what_is_dropped_is_cancelled() {
+        let guard = CancelOnDrop::default();
+        let token = guard.token().clone();
+        assert!(!token.is_cancelled());
+        drop(guard);
+        assert!(token.is_cancelled());
     }
 }

@@ -17,8 +17,9 @@ use crate::content::loader::{Loader, LoaderConfig, LoaderFigures, OtherRequests}
 use crate::files::thread::Files;
 use crate::offload::Threads;
 use crate::replies::{Replies, Workers};
+use crate::vault::secrets::{SECRETS_MAX, SECRETS_THREADS};
 use crate::vault::store::{Directories, Writer};
-use crate::vault::threads::{Queues, SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures};
+use crate::vault::threads::{Queues, Task, Vault, VaultFigures};
 use engine::catalog::StoreError;
 use engine::files::FilesError;
 use engine::requests::{StoreReply, StoreRequest};
@@ -115,9 +116,9 @@ impl Store {
         let loader = Loader::new(config.loader, started, Arc::clone(&workers), &published);
         let mut store = Store {
             senders: None,
-            directories,
             loader: Arc::new(loader),
-            vault: Arc::new(Vault::new(Argon2::default())?),
+            vault: Arc::new(Vault::new(Argon2::default(), Arc::clone(&directories))?),
+            directories,
             published,
             workers,
             threads: Some(Threads::default()),
@@ -220,6 +221,7 @@ impl Drop for Store {
     /// Lets the threads finish their current work, and stops them.
     fn drop(&mut self) {
         self.senders = None;
+        self.vault.stop();
         self.hasher = None;
         let Some(threads) = self.threads.take() else { return };
         // Threads that hang at a disk are left behind.

@@ -8,7 +8,6 @@ mod bloom;
 mod boots;
 pub mod budget;
 pub mod guesses;
-mod kept_ranks;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;
@@ -17,10 +16,7 @@ mod probe;
 mod queue;
 pub mod rate_limit;
 mod served;
-pub mod sessions;
 pub mod slots;
-#[cfg(test)]
-mod storm;
 pub mod strangers;
 
 use std::sync::Arc;

@@ -21,6 +21,8 @@ pub enum StoreError {
     Forbidden,
     /// The disk failed; the writer has logged how.
     Io,
+    /// The directory is away: its disk is not mounted, or does not answer.
+    Unavailable,
     /// The writer's queue was full.
     Busy,
     /// The uploads under way take all the memory that they may.

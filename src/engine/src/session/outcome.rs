@@ -244,6 +244,7 @@ labels! {
             | StoreError::NoMemory
             | StoreError::TooManyAside
             | StoreError::NoDescriptor
+            | StoreError::Unavailable
     )),
     SizeOfText "refused" "size_of_text": Outcome::Refused(Refusal::SizeOfText),
     SizeOfVault "refused" "size_of_vault": Outcome::Refused(Refusal::SizeOfVault),
@@ -256,8 +257,9 @@ labels! {
     OpenForbidden "failed" "file_unreadable": Outcome::Failed(Failure::Open(OpenError::Forbidden)),
     OpenNotServable "failed" "file_not_regular":
         Outcome::Failed(Failure::Open(OpenError::NotServable)),
-    OpenUnavailable "failed" "disk_silent":
-        Outcome::Failed(Failure::Open(OpenError::Unavailable)),
+    OpenUnavailable "failed" "disk_silent": Outcome::Failed(
+        Failure::Open(OpenError::Unavailable) | Failure::Store(StoreError::Unavailable)
+    ),
     OpenBeingWritten "failed" "file_being_written":
         Outcome::Failed(Failure::Open(OpenError::BeingWritten)),
     OpenTooLarge "failed" "file_too_large":
@@ -321,7 +323,8 @@ impl Outcome {
             | StoreError::Busy
             | StoreError::NoMemory
             | StoreError::TooManyAside
-            | StoreError::NoDescriptor => Outcome::Failed(Failure::Store(fault)),
+            | StoreError::NoDescriptor
+            | StoreError::Unavailable => Outcome::Failed(Failure::Store(fault)),
         }
     }
 }

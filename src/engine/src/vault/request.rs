@@ -105,6 +105,8 @@ pub struct Login {
     pub name: Vec<u8>,
     /// The proof. Never logged.
     pub secret: LoginSecret,
+    /// Cancels the check, once its client has left.
+    pub cancel: CancelToken,
 }
 
 /// How a login is proven.
@@ -163,6 +165,9 @@ pub struct VaultRequest {
     pub policy: Arc<VaultPolicy>,
     /// What to do.
     pub op: VaultOp,
+    /// Cancels the check of its secret, once its client has left. What a client stores is stored
+    /// even if it does not wait for the answer, so only a reader cancels.
+    pub check: CancelToken,
 }
 
 impl VaultRequest {
@@ -171,7 +176,7 @@ impl VaultRequest {
     pub fn cancel_token(&self) -> Option<&CancelToken> {
         match &self.op {
             VaultOp::Keep { cancel, .. } => cancel.as_ref(),
-            VaultOp::Fetch | VaultOp::Forget { .. } => None,
+            VaultOp::Check | VaultOp::Fetch | VaultOp::Forget { .. } => None,
         }
     }
 }
@@ -179,6 +184,8 @@ impl VaultRequest {
 /// What to do with an item.
 #[derive(Debug)]
 pub enum VaultOp {
+    /// Say whether the secret permits to store, before the bytes are sent. Pins nothing.
+    Check,
     /// Read the newest version.
     Fetch,
     /// Store these bytes as a new version.
@@ -201,6 +208,8 @@ pub enum VaultOp {
 /// What the vault did.
 #[derive(Debug)]
 pub enum VaultReply {
+    /// It may be stored.
+    Permitted,
     /// The newest version, on the heap.
     Fetched(Arc<Blob>),
     /// A new version is durable.
@@ -232,6 +241,8 @@ pub enum VaultError {
     Forbidden,
     /// The disk failed; the log says how.
     Io,
+    /// The vault's directory is away: its disk is not mounted, or does not answer.
+    Unavailable,
     /// The queue was full.
     Busy,
 }

@@ -68,6 +68,7 @@ impl Settings {
     pub(crate) fn number_uploads(&mut self, directories: &Directories) {
         if let Some(vault) = &self.policy.http.vault {
             sweep_vault(&vault.dir);
+            directories.known().remember_vault(&vault.dir);
         }
         let numbers = self.upload_dirs.iter().map_while(|dir| directories.number(dir));
         let numbers: Vec<u16> = numbers.collect();

@@ -14,6 +14,7 @@ use crate::observe::state::DaemonState;
 use engine::vault::request::VaultPolicy;
 use engine::vault::timestamp::Timestamp;
 use store::offload;
+use store::vault::Directories;
 use store::vault::archive_monthly::{self, ArchiveReport};
 
 /// Interval between two looks at the clock.
@@ -32,9 +33,12 @@ pub(crate) struct ArchiveJob {
 
 impl ArchiveJob {
     /// Starts the thread.
-    pub(crate) fn start(state: Arc<DaemonState>) -> io::Result<Self> {
+    pub(crate) fn start(
+        state: Arc<DaemonState>,
+        directories: Arc<Directories>,
+    ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
-        let thread = offload::spawn("archiver", move || run(&state, &stopped))?;
+        let thread = offload::spawn("archiver", move || run(&state, &directories, &stopped))?;
         Ok(ArchiveJob { stop, thread })
     }
 
@@ -46,7 +50,7 @@ impl ArchiveJob {
     }
 }
 
-fn run(state: &DaemonState, stopped: &Receiver<()>) {
+fn run(state: &DaemonState, directories: &Directories, stopped: &Receiver<()>) {
     let mut last_day = None;
     while stopped.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let settings = state.settings.load_full();
@@ -57,6 +61,10 @@ fn run(state: &DaemonState, stopped: &Receiver<()>) {
             continue;
         }
         last_day = Some(now_s / DAY_S);
+        if directories.known().is_away(&vault.dir) {
+            tracing::error!("archive: {} is away; nothing was archived", vault.dir.display());
+            continue;
+        }
         let go_on = || stopped.try_recv() == Err(TryRecvError::Empty);
         tell(vault, &archive_monthly::gather(vault, Timestamp::of_second(now_s), go_on));
     }

@@ -13,6 +13,7 @@ use crate::daemon::data_lock::DataLock;
 use crate::daemon::error::StartError;
 use crate::daemon::exit::{Exit, Failure};
 use crate::sys::privileges::{self, Account};
+use store::vault::KnownDirs;
 
 /// For the server alone.
 const PRIVATE: u32 = 0o700;
@@ -27,7 +28,7 @@ const SHARED: u32 = 0o750;
 /// The obstacle, with the remedy.
 pub(crate) fn take(settings: &Settings) -> Result<DataLock, Failure> {
     let account = privileges::account(settings.user.as_deref(), settings.group.as_deref())?;
-    prepare(settings, account.as_ref())?;
+    prepare(settings, account.as_ref(), &KnownDirs::default())?;
     let locked = DataLock::take(&settings.data_dir);
     let lock = locked.map_err(|cause| Failure::by(Exit::CannotBind, cause))?;
     // A file system without owners needs nothing.
@@ -36,16 +37,20 @@ pub(crate) fn take(settings: &Settings) -> Result<DataLock, Failure> {
 }
 
 /// Creates what is missing, and gives root's files to `account`, if this process is root and will
-/// not stay it.
+/// not stay it. A directory that is known and missing is away, and is not created anew.
 ///
 /// # Errors
 /// What cannot be created, and the command that creates it.
-pub(crate) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<(), StartError> {
+pub(crate) fn prepare(
+    settings: &Settings,
+    account: Option<&Account>,
+    known: &KnownDirs,
+) -> Result<(), StartError> {
     let private = settings.own_dirs().map(|dir| (dir, PRIVATE));
     let certificates = (!settings.secured.is_empty()).then_some((&*settings.ca.dir, PRIVATE));
     let shared = std::iter::once((&*settings.data_dir, SHARED, Content::Files));
     let private = private.chain(certificates).map(|(dir, mode)| (dir, mode, Content::Tree));
-    for (dir, mode, content) in shared.chain(private) {
+    for (dir, mode, content) in shared.chain(private).filter(|(dir, ..)| !known.knows(dir)) {
         let made =
             make(dir, mode, account).map_err(|cause| StartError::directory(dir, mode, cause))?;
         if !made && let Some(account) = account {
@@ -53,7 +58,7 @@ pub(crate) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<
         }
     }
     let log = settings.log.file.as_deref().and_then(Path::parent);
-    for dir in log.into_iter().chain(upload_dirs(settings)) {
+    for dir in log.into_iter().chain(upload_dirs(settings)).filter(|dir| !known.knows(dir)) {
         // An existing directory keeps its owner.
         make(dir, SHARED, account).map_err(|cause| StartError::directory(dir, SHARED, cause))?;
     }

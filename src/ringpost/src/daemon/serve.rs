@@ -5,7 +5,7 @@ mod files;
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use std::{io, thread};
@@ -233,7 +233,8 @@ impl<D: DataPath> Daemon<D> {
         state.note_certificates(certificates.report(now_unix_s()));
         Ok(Some(Daemon {
             source: source.clone(),
-            archive_job: ArchiveJob::start(state.clone()).map_err(StartError::Thread)?,
+            archive_job: ArchiveJob::start(state.clone(), directories.clone())
+                .map_err(StartError::Thread)?,
             state,
             log,
             data,
@@ -277,7 +278,9 @@ impl<D: DataPath> Daemon<D> {
         let disks = self.disks.poll(&self.state.settings.load(), self.state.clock.now());
         self.state.note_disks(disks);
         if let Some(watch) = &self.watch {
-            self.state.note_content(ContentHealth::of(&watch.published().health()));
+            let mut content = ContentHealth::of(&watch.published().health());
+            content.degraded.extend(self.directories.known().look(&self.written_to()));
+            self.state.note_content(content);
         }
         self.note_figures();
         if let Some(gap) = self.log.gap() {
@@ -296,6 +299,16 @@ impl<D: DataPath> Daemon<D> {
         } else if changes.ca_changed {
             self.reload("a changed CA certificate");
         }
+    }
+
+    /// Returns the directories that clients' data is written to.
+    fn written_to(&self) -> Vec<PathBuf> {
+        let settings = self.state.settings.load();
+        let uploads = settings.upload_dirs.iter().map(PathBuf::as_path);
+        let mut dirs: Vec<_> = settings.own_dirs().chain(uploads).map(Path::to_path_buf).collect();
+        dirs.sort_unstable();
+        dirs.dedup();
+        dirs
     }
 
     fn note_figures(&self) {
@@ -328,7 +341,7 @@ impl<D: DataPath> Daemon<D> {
     }
 
     fn take(&mut self, mut settings: Settings) -> Result<Reloaded, Failure> {
-        own_directories::prepare(&settings, None)?;
+        own_directories::prepare(&settings, None, self.directories.known())?;
         self.certificates.take(&settings, now_unix_s())?;
         settings.serve_ca(self.certificates.ca_file());
         self.state.note_certificates(self.certificates.report(now_unix_s()));

@@ -75,6 +75,12 @@ impl RootDir {
         self.identity.0 != other.identity.0 && is_empty()
     }
 
+    /// Returns whether both are the same directory.
+    #[must_use]
+    pub(crate) fn is_same(&self, other: &RootDir) -> bool {
+        self.identity == other.identity
+    }
+
     /// Returns whether the path still leads to this directory, which may be moved, mounted over or
     /// replaced.
     #[must_use]

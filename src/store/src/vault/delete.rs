@@ -50,7 +50,8 @@ impl Writer {
     /// Returns whether a file of this name exists; creates nothing on the way.
     pub(super) fn is_there(&mut self, directory: u16, name: &FileName) -> io::Result<bool> {
         let top = self.directories.path(directory);
-        if top.is_none_or(|top| !top.is_dir()) {
+        let is_missing = |top: PathBuf| !self.directories.known().knows(&top) && !top.is_dir();
+        if top.is_none_or(is_missing) {
             return Ok(false);
         }
         let found = self.find(directory, name);
@@ -71,7 +72,7 @@ impl Writer {
         let (Ok(name), Ok(requested)) = (str::from_utf8(folded), str::from_utf8(requested)) else {
             return Err(none());
         };
-        let mut dir = self.disk.top(&path)?;
+        let mut dir = self.top(&path)?;
         let mut parts = name.split('/').zip(requested.split('/')).peekable();
         while let Some(part) = parts.next() {
             let spelled = self.case_index.resolve(&dir, &path, part)?;

@@ -3,11 +3,13 @@
 //! Never writes to one, except to remove what a crash left.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::known_dirs::{DirKind, KnownDirs};
 use crate::durable::sweep;
 
 /// Depth of subdirectories that are searched for remains of a crash and whose sizes are added up.
@@ -16,7 +18,10 @@ const DEPTH_MAX: usize = 8;
 /// The directories that receive uploads, by number. A number means the same directory as long as
 /// the process lives, even if the configuration changes.
 #[derive(Debug, Default)]
-pub struct Directories(Mutex<Vec<PathBuf>>);
+pub struct Directories {
+    paths: Mutex<Vec<PathBuf>>,
+    known: Arc<KnownDirs>,
+}
 
 impl Directories {
     /// Returns the number of a directory, which need not exist yet, or `None` if there are too
@@ -30,8 +35,15 @@ impl Directories {
         if let Ok(dir) = Dir::open_ambient_dir(path, ambient_authority()) {
             sweep(&dir, DEPTH_MAX);
         }
+        self.known.remember(path, DirKind::Uploads);
         known.push(path.to_path_buf());
         Some(number)
+    }
+
+    /// Returns the directories as they were first found, vaults included.
+    #[must_use]
+    pub fn known(&self) -> &Arc<KnownDirs> {
+        &self.known
     }
 
     pub(super) fn path(&self, number: u16) -> Option<PathBuf> {
@@ -39,7 +51,7 @@ impl Directories {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<PathBuf>> {
-        self.0.lock()
+        self.paths.lock()
     }
 }
 

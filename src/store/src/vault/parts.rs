@@ -148,7 +148,7 @@ impl Writer {
     /// Creates an unnamed file in the file system of a directory.
     fn new_spool(&mut self, top: &Path) -> io::Result<Spool> {
         self.disk.reach(DiskStep::Create)?;
-        let dir = self.disk.top(top)?;
+        let dir = self.top(top)?;
         let name = Disk::temp_name();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::jobs::Job;
+use super::known_dirs::is_away;
 use super::store::Writer;
 use super::write;
 use engine::catalog::StoreError;
@@ -18,7 +19,9 @@ impl Writer {
             Job::Vault(request, _) => &request.policy.dir,
             Job::Upload(_) | Job::Delete(_) => Path::new("the vault"),
         };
-        self.disk.log.error(why, "keep versions in", vault);
+        if !is_away(why) {
+            self.disk.log.error(why, "keep versions in", vault);
+        }
         write::denied(why)
     }
 
@@ -26,13 +29,16 @@ impl Writer {
     pub(super) fn refusal(&self, why: &io::Error, path: &Path) -> StoreError {
         use io::ErrorKind::{
             AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, QuotaExceeded,
-            ReadOnlyFilesystem, StorageFull,
+            ReadOnlyFilesystem, StaleNetworkFileHandle, StorageFull,
         };
         if why.kind() == AlreadyExists {
             return StoreError::Exists;
         }
         if matches!(why.kind(), IsADirectory | NotADirectory) {
             return StoreError::NotAFile;
+        }
+        if is_away(why) {
+            return StoreError::Unavailable;
         }
         self.disk.log.error(why, "store", path);
         if is_descriptors(why) {
@@ -42,6 +48,8 @@ impl Writer {
             StoreError::Full
         } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
             StoreError::Forbidden
+        } else if why.kind() == StaleNetworkFileHandle {
+            StoreError::Unavailable
         } else {
             StoreError::Io
         }
@@ -49,7 +57,7 @@ impl Writer {
 }
 
 /// Returns whether the process, or the system, is out of descriptors.
-fn is_descriptors(why: &io::Error) -> bool {
+pub(super) fn is_descriptors(why: &io::Error) -> bool {
     use nix::errno::Errno::{EMFILE, ENFILE};
     why.raw_os_error().is_some_and(|code| code == EMFILE as i32 || code == ENFILE as i32)
 }

@@ -11,10 +11,12 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 
 use super::write::VERSION_MODE;
 use crate::durable::give_to_owner_of;
+use crate::version::{VersionExt as _, version_of};
+use engine::catalog::blob::Version;
 use engine::vault::timestamp::Timestamp;
 
 /// The file in the vault.
@@ -115,6 +117,10 @@ impl Sequences {
         (top, vault): (&Dir, &Path),
         now: Timestamp,
     ) -> io::Result<(Number, File)> {
+        if self.0.get(vault).is_some_and(|file| !is_file_in(top, file)) {
+            // The vault was mounted again, or restored.
+            self.0.remove(vault);
+        }
         let by = if self.0.contains_key(vault) { 1 } else { GAP };
         let mut file = match self.0.get(vault) {
             Some(file) => file.try_clone()?,
@@ -138,6 +144,12 @@ pub(crate) fn is_steady(vault: &Path, now: Timestamp) -> bool {
     SequenceState::parse(&text).is_none_or(|state| state.is_steady(now))
 }
 
+/// Returns the name in the sequence file of a vault, or `None` if nothing was ever changed there.
+pub(crate) fn origin_of(top: &Dir) -> Option<Box<str>> {
+    let text = top.read_to_string(SEQUENCE).ok()?;
+    SequenceState::parse(&text).map(|state| state.origin)
+}
+
 /// Returns whether a word can name a server.
 pub(crate) fn is_origin(word: &str) -> bool {
     word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -155,6 +167,14 @@ fn take(file: &mut File, by: u64, now: Timestamp) -> io::Result<Number> {
     file.seek(SeekFrom::Start(0))?;
     file.write_all(state.text().as_bytes())?;
     Ok(Number { sequence: state.sequence, origin: state.origin, step })
+}
+
+/// Returns whether this is the sequence file of a vault.
+fn is_file_in(top: &Dir, file: &File) -> bool {
+    let is_same = |there: Metadata| {
+        file.metadata().is_ok_and(|mine| Version::of(&mine).file == version_of(&there).file)
+    };
+    top.symlink_metadata(SEQUENCE).is_ok_and(is_same)
 }
 
 fn open(top: &Dir) -> io::Result<File> {

@@ -21,6 +21,7 @@ pub use super::directories::Directories;
 use super::directories::InUse;
 use super::jobs::independent;
 pub(crate) use super::jobs::{Job, Outcome};
+use super::known_dirs::DirKind;
 use super::limits::Limits;
 use super::note::Note;
 use super::sequence::Sequences;
@@ -265,10 +266,36 @@ impl Writer {
             Job::Upload(upload) => PreparedJob::Upload(self.begin_upload(upload)),
             Job::Delete(_) => PreparedJob::Deletion,
             Job::Vault(request, secret) => {
-                let within = self.limits.count(&self.disk, request);
+                let begun = self.enter_vault(job, &request.policy.dir);
+                let begun = begun.and_then(|()| self.limits.count(&self.disk, request));
                 PreparedJob::Vault(
-                    within.and_then(|()| write::begin(&mut self.disk, request, *secret, now())),
+                    begun.and_then(|()| write::begin(&mut self.disk, request, *secret, now())),
                 )
+            }
+        }
+    }
+
+    /// Opens a known vault, so that it is not created anew while its disk is away.
+    fn enter_vault(&mut self, job: &Job<'_>, vault: &Path) -> Result<(), VaultError> {
+        match self.directories.known().open(vault) {
+            Ok(Some(dir)) => self.disk.enter(vault, dir),
+            Ok(None) => {}
+            Err(why) => return Err(self.denial(job, &why)),
+        }
+        Ok(())
+    }
+
+    /// Opens a directory that receives uploads. Creates it if it is missing and was never there.
+    pub(super) fn top(&mut self, path: &Path) -> io::Result<Arc<Dir>> {
+        match self.directories.known().open(path)? {
+            Some(dir) => {
+                self.disk.enter(path, dir);
+                self.disk.top(path)
+            }
+            None => {
+                let top = self.disk.top(path)?;
+                self.directories.known().remember(path, DirKind::Uploads);
+                Ok(top)
             }
         }
     }
@@ -298,7 +325,8 @@ impl Writer {
             (Job::Vault(request, _), VaultReply::Kept(_) | VaultReply::Forgotten) => {
                 self.versions_pruned += prune::prune(&self.disk, placed, &request.policy, now());
             }
-            (Job::Vault(..), VaultReply::Fetched(_)) | (Job::Upload(_) | Job::Delete(_), _) => {}
+            (Job::Vault(..), VaultReply::Permitted | VaultReply::Fetched(_))
+            | (Job::Upload(_) | Job::Delete(_), _) => {}
         }
     }
 
@@ -427,7 +455,7 @@ impl Writer {
             return Err(StoreError::Forbidden);
         };
         let mut path = top.clone();
-        let mut found = self.disk.top(&top);
+        let mut found = self.top(&top);
         let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
         let (requested_parents, requested_last) =
             requested.rsplit_once('/').unwrap_or(("", requested));
@@ -597,6 +625,19 @@ mod tests {
         assert_eq!(bench.store("logs/0004f2-app.log", "two", OnExists::Replace), Ok(()));
         assert_eq!(bench.text("logs/0004f2-app.log"), "two");
         assert_eq!(bench.names(), ["logs"]);
+    }
+
+    #[test]
+    fn an_upload_directory_that_is_away_is_not_made_anew() {
+        let mut bench = Bench::new();
+        bench.store("a", "one", OnExists::Replace).unwrap();
+        let away = bench.top.path().join("away");
+        fs::rename(bench.at(""), &away).unwrap();
+        assert_eq!(bench.store("b", "two", OnExists::Replace), Err(StoreError::Unavailable));
+        assert!(!bench.at("").exists());
+        fs::rename(&away, bench.at("")).unwrap();
+        assert_eq!(bench.store("b", "two", OnExists::Replace), Ok(()));
+        assert_eq!(bench.names(), ["a", "b"]);
     }
 
     #[test]

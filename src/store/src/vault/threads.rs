@@ -1,20 +1,23 @@
-//! The threads of the vault: reading threads answer what needs only reading, a few check secrets,
-//! and one writes.
+//! The threads of the vault: reading threads answer what needs only reading, a few check secrets
+//! (`secrets.rs`), and one writes.
 //!
 //! Secrets have threads of their own, because each takes tens of milliseconds: however many phones
 //! log in at once, files are read meanwhile. Decides nothing itself: `auth.rs` decides on rights,
 //! `store.rs` on what is durable.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::auth::{AuthFigures, Authenticator, Authorization, Verified};
+use super::auth::{AuthFigures, Authenticator, Authorization};
+use super::directories::Directories;
+use super::known_dirs::is_away;
 use super::limits::VaultUsage;
+use super::secrets::{Flights, NeedsHash, SecretRequest, Waiter};
 use super::store::{Job, Outcome, Writer};
 use super::write::denied;
 use super::{numbered, versions};
@@ -30,47 +33,9 @@ use wire::time::Instant;
 const BATCH_MAX: usize = 256;
 /// Most bytes of a batch, without its last job, so that no answer waits long for the others.
 const BATCH_BYTES_MAX: usize = 32 << 20;
-/// Threads that check secrets: at most so many cores are busy with it.
-pub(crate) const SECRETS_THREADS: usize = 2;
-/// Requests whose secrets wait to be checked; one more is refused.
-pub(crate) const SECRETS_MAX: usize = 4_096;
-
-/// Logins that wait for an equal one that is being checked; one more is refused.
-pub(crate) const WAITERS_MAX: usize = 65_536;
-
 /// A task for the writer: the worker, its request, and the hash of the secret that is pinned to the
 /// extension from then on.
 pub(crate) type Task = (usize, StoreRequest, Option<Box<str>>);
-
-/// A secret that must be checked.
-pub(crate) struct NeedsHash {
-    worker: usize,
-    ticket: Ticket,
-    request: SecretRequest,
-}
-
-/// The request that carries the secret.
-enum SecretRequest {
-    Request(Box<VaultRequest>),
-    /// With the key that identifies it.
-    Login(Box<Login>, [u8; 32]),
-}
-
-/// A requester whose secret is being checked already.
-#[derive(Debug)]
-struct Waiter {
-    worker: usize,
-    ticket: Ticket,
-    login: Box<Login>,
-}
-
-/// Logins that are being proven, and the other requesters that carry the same.
-#[derive(Debug, Default)]
-struct Flights {
-    waiting: HashMap<[u8; 32], Vec<Waiter>>,
-    /// The number of all waiters, at most [`WAITERS_MAX`].
-    waiters: usize,
-}
 
 /// The queues behind the reading threads. Each thread has its own senders, so that the threads
 /// behind it stop once all before them have.
@@ -108,7 +73,10 @@ pub struct VaultFigures {
 /// The state that all threads share.
 #[derive(Debug)]
 pub(crate) struct Vault {
-    authenticator: Authenticator,
+    pub(super) authenticator: Authenticator,
+    directories: Arc<Directories>,
+    /// Whether secrets are checked no more.
+    pub(super) stopping: AtomicBool,
     log: RateLimitedLog,
     kept: AtomicU64,
     fetched: AtomicU64,
@@ -117,17 +85,20 @@ pub(crate) struct Vault {
     failed: AtomicU64,
     cut_bytes: AtomicU64,
     fill: Mutex<VaultUsage>,
-    flights: Mutex<Flights>,
+    pub(super) flights: Mutex<Flights>,
 }
 
 impl Vault {
-    /// Creates a vault that hashes secrets with these parameters.
+    /// Creates a vault that hashes secrets with these parameters, and keeps to the directories as
+    /// they were first found.
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub(crate) fn new(argon2: Argon2<'static>) -> io::Result<Self> {
+    pub(crate) fn new(argon2: Argon2<'static>, directories: Arc<Directories>) -> io::Result<Self> {
         Ok(Vault {
             authenticator: Authenticator::new(argon2)?,
+            directories,
+            stopping: AtomicBool::new(false),
             log: RateLimitedLog::default(),
             kept: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
@@ -171,6 +142,9 @@ impl Vault {
         queues: &Queues,
         now: Instant,
     ) -> Option<StoreReply> {
+        if let Err(denied) = self.is_in_place(&request) {
+            return Some(self.reply(ticket, Err(denied)));
+        }
         match self.authenticator.authorize(&request, now) {
             Authorization::Permitted => self.go_on(worker, ticket, request, &queues.writer),
             Authorization::Denied(denied) => Some(self.reply(ticket, Err(denied))),
@@ -201,80 +175,8 @@ impl Vault {
         Some(StoreReply::Login { ticket, result })
     }
 
-    /// Has a login proven, or makes it wait for an equal one that is being proven already. Returns
-    /// whether there was room.
-    fn join_flight(&self, waiter: Waiter, queues: &Queues) -> bool {
-        let Some(flight) = self.authenticator.flight(&waiter.login) else { return false };
-        let mut flights = self.flights.lock();
-        if flights.waiting.contains_key(&flight) && flights.waiters >= WAITERS_MAX {
-            return false;
-        }
-        if let Some(waiting) = flights.waiting.get_mut(&flight) {
-            waiting.push(waiter);
-            flights.waiters += 1;
-            return true;
-        }
-        let Waiter { worker, ticket, login } = waiter;
-        let request = SecretRequest::Login(login, flight);
-        // Under the lock, so that the thread that proves it finds all waiters.
-        let sent = queues.secrets.try_send(NeedsHash { worker, ticket, request }).is_ok();
-        if sent {
-            flights.waiting.insert(flight, Vec::new());
-        }
-        sent
-    }
-
-    /// Takes the waiters of a login that has been proven or refused.
-    fn take_waiters(&self, flight: &[u8; 32]) -> Vec<Waiter> {
-        let mut flights = self.flights.lock();
-        let waiting = flights.waiting.remove(flight).unwrap_or_default();
-        flights.waiters -= waiting.len();
-        waiting
-    }
-
-    /// Checks secrets until all senders are gone.
-    pub(crate) fn run_secrets(
-        &self,
-        unproven: &Receiver<NeedsHash>,
-        writer: &Sender<Task>,
-        now: impl Fn() -> Instant,
-        send_reply: impl Fn(usize, StoreReply),
-    ) {
-        while let Ok(NeedsHash { worker, ticket, request }) = unproven.recv() {
-            let request = match request {
-                SecretRequest::Request(request) => request,
-                SecretRequest::Login(login, flight) => {
-                    let result = self.authenticator.prove_login(&login, now());
-                    send_reply(worker, StoreReply::Login { ticket, result });
-                    for Waiter { worker, ticket, login } in self.take_waiters(&flight) {
-                        // Each request from its own address, which may have to wait.
-                        let result = self.authenticator.authorize_login(&login, now());
-                        let result = result.unwrap_or(Err(VaultError::Busy));
-                        send_reply(worker, StoreReply::Login { ticket, result });
-                    }
-                    continue;
-                }
-            };
-            let reply = match self.authenticator.prove(&request, now()) {
-                Ok(Verified::Known) => self.go_on(worker, ticket, request, writer),
-                Ok(Verified::ToPin(hash)) => {
-                    let task = (worker, StoreRequest::Vault { ticket, request }, Some(hash));
-                    let refused = writer.try_send(task).err().map(|refused| refused.into_inner());
-                    if let Some((_, StoreRequest::Vault { request, .. }, _)) = &refused {
-                        self.authenticator.pinned(request, false);
-                    }
-                    refused.map(|_| self.reply(ticket, Err(VaultError::Busy)))
-                }
-                Err(denied) => Some(self.reply(ticket, Err(denied))),
-            };
-            if let Some(reply) = reply {
-                send_reply(worker, reply);
-            }
-        }
-    }
-
     /// Does a permitted request, or passes it to the writer.
-    fn go_on(
+    pub(super) fn go_on(
         &self,
         worker: usize,
         ticket: Ticket,
@@ -282,6 +184,7 @@ impl Vault {
         writer: &Sender<Task>,
     ) -> Option<StoreReply> {
         match request.op {
+            VaultOp::Check => Some(self.reply(ticket, Ok(VaultReply::Permitted))),
             VaultOp::Fetch => Some(self.reply(ticket, self.fetch(&request))),
             VaultOp::Keep { .. } | VaultOp::Forget { .. } => {
                 let refused =
@@ -346,25 +249,43 @@ impl Vault {
         }
     }
 
+    /// Refuses requests while the vault's own directory is away.
+    pub(super) fn is_in_place(&self, request: &VaultRequest) -> Result<(), VaultError> {
+        let opened = self.directories.known().open(&request.policy.dir);
+        opened.map(drop).map_err(|why| self.unreadable(&why, request))
+    }
+
     fn fetch(&self, request: &VaultRequest) -> Result<VaultReply, VaultError> {
-        match versions::fetch(&request.policy.dir, &request.item) {
-            Ok(Some(blob)) => Ok(VaultReply::Fetched(blob)),
-            // A missing vault is not taken for an empty one.
-            Ok(None) if request.policy.dir.is_dir() => Err(VaultError::NotThere),
-            found => {
-                let why = match found {
-                    Err(why) => why,
-                    Ok(_) => io::Error::from(io::ErrorKind::NotFound),
-                };
-                self.log.error(&why, "read versions in", &request.policy.dir);
-                Err(denied(&why))
-            }
+        let why = match versions::fetch(&request.policy.dir, &request.item) {
+            Ok(Some(blob)) => return Ok(VaultReply::Fetched(blob)),
+            Ok(None) => None,
+            Err(why) => Some(why),
+        };
+        // It may be away only since the request was judged.
+        self.is_in_place(request)?;
+        // A missing vault is not taken for an empty one.
+        if why.is_none() && request.policy.dir.is_dir() {
+            return Err(VaultError::NotThere);
         }
+        let why = why.unwrap_or_else(|| io::ErrorKind::NotFound.into());
+        Err(self.unreadable(&why, request))
+    }
+
+    fn unreadable(&self, why: &io::Error, request: &VaultRequest) -> VaultError {
+        if !is_away(why) {
+            self.log.error(why, "read versions in", &request.policy.dir);
+        }
+        denied(why)
     }
 
     /// Counts the answer and returns it.
-    fn reply(&self, ticket: Ticket, result: Result<VaultReply, VaultError>) -> StoreReply {
+    pub(super) fn reply(
+        &self,
+        ticket: Ticket,
+        result: Result<VaultReply, VaultError>,
+    ) -> StoreReply {
         let counter = match &result {
+            Ok(VaultReply::Permitted) => None,
             Ok(VaultReply::Kept(_)) => Some(&self.kept),
             Ok(VaultReply::Fetched(_)) => Some(&self.fetched),
             Ok(VaultReply::Forgotten) => Some(&self.forgotten),
@@ -373,6 +294,7 @@ impl Vault {
                 | VaultError::TotalMax
                 | VaultError::Reserve
                 | VaultError::Forbidden
+                | VaultError::Unavailable
                 | VaultError::Io,
             ) => Some(&self.failed),
             Err(
@@ -397,7 +319,7 @@ fn bytes_of((_, request, _): &Task) -> usize {
         StoreRequest::Store { upload, .. } => upload.bytes.len(),
         StoreRequest::Vault { request, .. } => match &request.op {
             VaultOp::Keep { bytes, .. } => bytes.len(),
-            VaultOp::Fetch | VaultOp::Forget { .. } => 0,
+            VaultOp::Check | VaultOp::Fetch | VaultOp::Forget { .. } => 0,
         },
         StoreRequest::Upload { op: PartOp::Write { bytes, .. }, .. } => bytes.len(),
         StoreRequest::Delete { .. }

@@ -82,6 +82,8 @@ pub(super) fn begin(
 ) -> Result<PreparedChange, VaultError> {
     let vault = &request.policy.dir;
     let begun = match &request.op {
+        // Answered before it gets here.
+        VaultOp::Check => Err(ChangeError::Denied(VaultError::Busy)),
         VaultOp::Fetch => fetch(disk, vault, &request.item, secret),
         VaultOp::Keep { cancel: Some(cancel), .. } if cancel.is_cancelled() => {
             Err(ChangeError::Denied(VaultError::Precondition))
@@ -229,11 +231,15 @@ impl ItemDir {
 /// Translates the system's error for the phone.
 #[must_use]
 pub fn denied(why: &io::Error) -> VaultError {
-    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    use io::ErrorKind::{
+        PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StaleNetworkFileHandle, StorageFull,
+    };
     if matches!(why.kind(), StorageFull | QuotaExceeded) {
         VaultError::Full
     } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
         VaultError::Forbidden
+    } else if why.kind() == StaleNetworkFileHandle {
+        VaultError::Unavailable
     } else {
         VaultError::Io
     }
@@ -344,7 +350,7 @@ fn claim(
     let claim =
         format!("{TEMP_PREFIX}{}_{}_{}", place.item.extension, place.item.family, name.stamp);
     let modified = Some(UNIX_EPOCH + Duration::from_nanos(name.stamp.0));
-    let attrs = FileAttrs { like: None, mode: VERSION_MODE, modified };
+    let attrs = FileAttrs { mode: VERSION_MODE, modified, ..FileAttrs::default() };
     let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
     let to = Target { dir, path, name: name.to_string() };
     match disk.write_temp((&from, &claim), to, bytes, attrs) {

@@ -162,6 +162,10 @@ impl Session {
     /// The client will send nothing more, though what it sent before is not read yet.
     pub(super) fn handle_hangup(&mut self, cx: &mut Context<'_>) {
         self.input.end = self.input.end.max(InputEnd::HungUp);
+        if let Some(Pending::Login { check, .. }) = self.job().map(|job| &job.pending) {
+            // It may have left: others log in before it.
+            check.token().doubt();
+        }
         self.take_back(cx);
     }
 

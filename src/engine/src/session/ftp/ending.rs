@@ -49,6 +49,9 @@ impl Session {
                 (Code::BUSY, "Too many uploads are being stored; try again.")
             }
             StoreError::NotAFile => (Code::NAME_DENIED, "A directory is in the way."),
+            StoreError::Unavailable => {
+                (Code::BUSY, "Its directory is away, or the disk does not answer.")
+            }
             StoreError::NotThere
             | StoreError::Precondition
             | StoreError::Forbidden
@@ -60,6 +63,7 @@ impl Session {
     }
 
     pub(super) fn refuse_vault(&mut self, denied: VaultError, cx: &mut Context<'_>) {
+        let reads = !self.is_storing();
         match denied {
             VaultError::NotThere => {
                 let no = Outcome::Refused(Refusal::NoSuchFile);
@@ -70,8 +74,11 @@ impl Session {
             VaultError::TotalMax => self.refuse_store(StoreError::TotalMax, cx),
             VaultError::Reserve => self.refuse_store(StoreError::Reserve, cx),
             VaultError::Busy => self.refuse_store(StoreError::Busy, cx),
+            VaultError::Forbidden if reads => self.refuse_open(OpenError::Forbidden, cx),
             VaultError::Forbidden => self.refuse_store(StoreError::Forbidden, cx),
+            VaultError::Io if reads => self.refuse_open(OpenError::Io, cx),
             VaultError::Io => self.refuse_store(StoreError::Io, cx),
+            VaultError::Unavailable => self.refuse_store(StoreError::Unavailable, cx),
             VaultError::Precondition => self.refuse_store(StoreError::Precondition, cx),
             VaultError::TooMuch(_) => {
                 let no = Outcome::Refused(Refusal::VaultBound);
@@ -270,7 +277,7 @@ impl Session {
             cx.admission.slots.cancel(question);
         }
         if transfer.has_slot {
-            cx.admission.slots.end(self.peer.ip(), false, cx.now);
+            cx.admission.slots.end(self.peer.ip(), cx.now);
         }
         let sink = match transfer.stage {
             Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink)) => sink,

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::cancel::CancelOnDrop;
 use crate::files::TreePath;
 use crate::policy::protect::Proof;
 use crate::policy::{Identification, identification};
@@ -13,7 +14,7 @@ use crate::protocol::Protocol;
 use crate::requests::StoreRequest;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{
-    Identity, LogContext, Pending, Session, SessionState, Stage, User, VaultOwner,
+    Identity, InputEnd, LogContext, Pending, Session, SessionState, Stage, User, VaultOwner,
 };
 use crate::session::snmp::{IdentityError, IdentityLookup, PhoneIdentity};
 use crate::session::{CredentialFault, Outcome, Refusal, Subject, Verb};
@@ -92,8 +93,13 @@ impl Session {
         let name = name.to_vec();
         let secret = LoginSecret::Password(password.0.to_vec());
         self.login.user = User::Named(name.as_slice().into());
-        let login = Box::new(Login { client, users: users.clone(), name, secret });
-        self.take_up(Pending::Login { manages, users }, None, cx);
+        let check = CancelOnDrop::default();
+        if self.input.end >= InputEnd::HungUp {
+            check.token().doubt();
+        }
+        let cancel = check.token().clone();
+        let login = Box::new(Login { client, users: users.clone(), name, secret, cancel });
+        self.take_up(Pending::Login { manages, users, check }, None, cx);
         self.submit(|ticket| StoreRequest::Login { ticket, login }, cx);
     }
 
@@ -115,7 +121,7 @@ impl Session {
     /// The password was checked.
     pub(super) fn logged_in(&mut self, result: Result<usize, VaultError>, cx: &mut Context<'_>) {
         let SessionState::Busy(job) = &mut self.state else { return };
-        let Pending::Login { manages, users } = &mut job.pending else { return };
+        let Pending::Login { manages, users, check: _ } = &mut job.pending else { return };
         let (manages, mut users) = (*manages, std::mem::take(users));
         self.state = SessionState::Idle;
         self.heard = cx.now;
@@ -157,6 +163,7 @@ impl Session {
             }
             VaultError::Busy
             | VaultError::Io
+            | VaultError::Unavailable
             | VaultError::Full
             | VaultError::TotalMax
             | VaultError::Reserve

@@ -239,6 +239,10 @@ impl Session {
                 let text = "The disks cannot keep up; try again.";
                 (Outcome::Failed(Failure::Store(fault)), Code::BUSY, text)
             }
+            Err(fault @ StoreError::Unavailable) => {
+                let text = "Its directory is away, or the disk does not answer.";
+                (Outcome::Failed(Failure::Store(fault)), Code::BUSY, text)
+            }
             Err(
                 fault @ (StoreError::Full
                 | StoreError::TotalMax

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::cancel::CancelToken;
+use crate::cancel::{CancelOnDrop, CancelToken};
 use crate::files::TreePath;
 pub(super) use crate::policy::VaultOwner;
 use crate::policy::protect::Proof;
@@ -243,6 +243,8 @@ pub(super) enum Pending {
         manages: bool,
         /// The users' files that are searched.
         users: Vec<PathBuf>,
+        /// Cancels the check.
+        check: CancelOnDrop,
     },
     /// The result of an operation, which gets a reply like this.
     Operation(ReplyKind),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::admission::slots::{Address, Admitted, Overflow};
+use crate::admission::slots::{Admitted, Overflow};
 use crate::cancel::CancelToken;
 use crate::catalog::Form;
 use crate::catalog::blob::Blob;
@@ -103,7 +103,7 @@ impl Session {
         }
         let Some(ticket) = self.question(cx.id) else { return };
         let limits = &cx.snapshot.policy.slots;
-        let admitted = cx.admission.slots.admit(client, Address::Proven, ticket, limits, cx.now);
+        let admitted = cx.admission.slots.admit(client, ticket, limits, cx.now);
         if admitted == Admitted::Waiting {
             return cx.counters.queue_entered.up();
         }
@@ -130,7 +130,7 @@ impl Session {
         transfer.has_slot = true;
         transfer.stage = Stage::Opening;
         let goal = std::mem::replace(&mut transfer.goal, Goal::Begun);
-        cx.admission.slots.begin(client, Address::Proven);
+        cx.admission.slots.begin(client);
         let sink = |into| Way::In(Sink::new(into, kind));
         match goal {
             Goal::Read(entry) => match entry.blob(Form::Octet) {
@@ -170,7 +170,9 @@ impl Session {
             return self.end_transfer(no, Code::UNAVAILABLE, "There is no vault here.", cx);
         };
         let shown = Credentials { identity: true, ..Credentials::default() };
-        let request = Box::new(VaultRequest { client, item, credentials: shown, policy, op });
+        let check = CancelToken::default();
+        let request = VaultRequest { client, item, credentials: shown, policy, op, check };
+        let request = Box::new(request);
         self.submit(|ticket| StoreRequest::Vault { ticket, request }, cx);
     }
 

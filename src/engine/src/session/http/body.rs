@@ -12,7 +12,8 @@ use crate::session::http::connection::{Connection, ConnectionState};
 use crate::session::http::context::Context;
 use crate::session::http::exchange::{Destination, Exchange, PendingRequest, Stage, WriteMode};
 use crate::session::http::rejection::{ALLOW_READ, Rejection};
-use crate::vault::request::{Precondition, VaultOp};
+use crate::vault::names::Item;
+use crate::vault::request::{Credentials, Precondition, VaultOp};
 use crate::vault::upload::{OnExists, PartDone, PartOp, Spool};
 use wire::http::chunk::{Decoder, Step};
 use wire::http::request::{Framing, Malformed};
@@ -182,6 +183,13 @@ impl Destination {
         let is_new = matches!(upload.precondition, Precondition::New);
         let must_find = is_new || upload.on_exists == OnExists::Keep;
         must_find.then(|| (upload.directory, PartOp::Find { name: Box::new(upload.name) }))
+    }
+
+    /// Returns whose data it is and the secret that must be right, for a client that waits for
+    /// leave to send. Returns `None` if there is no secret.
+    pub(super) fn secret(&self) -> Option<(Item, Credentials)> {
+        let Destination::Item(item, credentials, _) = self else { return None };
+        credentials.basic.is_some().then(|| (item.clone(), credentials.clone()))
     }
 
     /// Returns how its bytes change the file.

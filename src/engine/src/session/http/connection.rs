@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::protocol::Protocol;
 use crate::session::arrivals::Arrivals;
 use crate::session::http::context::{Context, Shared};
-use crate::session::http::exchange::{Exchange, RequestLog, Stage};
+use crate::session::http::exchange::{Exchange, PendingRequest, RequestLog, Stage};
 use crate::session::http::rejection::Rejection;
 use crate::session::http::reply::Reply;
 use crate::session::stream::{ConnectionId, ListenerId, Next, Security};
@@ -165,6 +165,17 @@ impl Connection {
             }
             ConnectionState::Serving(_) | ConnectionState::Closing | ConnectionState::Resetting => {
             }
+        }
+    }
+
+    /// The phone has ended its side while its request waits. One that has left looks like this, and
+    /// so does one that still reads: its password is checked after all others.
+    pub(super) fn handle_hangup(&mut self, _: &mut Context<'_>) {
+        let Some(Exchange { stage: Stage::Waiting(pending), .. }) = self.exchange() else { return };
+        match &**pending {
+            PendingRequest::Login(login) => login.check.token().doubt(),
+            PendingRequest::Fetch { check, .. } => check.token().doubt(),
+            PendingRequest::Open(..) | PendingRequest::Find(..) | PendingRequest::Write(_) => {}
         }
     }
 

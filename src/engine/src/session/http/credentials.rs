@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::cancel::CancelOnDrop;
 use crate::policy::protect::{Proof, Requirement};
 use crate::session::http::connection::Connection;
 use crate::session::http::context::Context;
@@ -76,6 +77,8 @@ pub(super) struct PendingLogin {
     requirement: Arc<Requirement>,
     /// The nonce of the response, and its count.
     nonce: Option<(NonceId, u32)>,
+    /// Cancels the check.
+    pub(super) check: CancelOnDrop,
 }
 
 impl Connection {
@@ -126,8 +129,10 @@ impl Connection {
         let users = requirement.users.clone();
         let proof = Proof { users: users.clone(), user: (&*name).into() };
         let client = client.to_canonical();
-        let login = Box::new(Login { client, users: vec![users], name, secret });
-        let pending = PendingLogin { raw: raw.into(), proof, requirement, nonce };
+        let check = CancelOnDrop::default();
+        let cancel = check.token().clone();
+        let login = Box::new(Login { client, users: vec![users], name, secret, cancel });
+        let pending = PendingLogin { raw: raw.into(), proof, requirement, nonce, check };
         Ok(Decision::CheckPassword(Box::new(pending), login))
     }
 
@@ -152,6 +157,7 @@ impl Connection {
             Err(
                 VaultError::Busy
                 | VaultError::Io
+                | VaultError::Unavailable
                 | VaultError::Full
                 | VaultError::TotalMax
                 | VaultError::Reserve

@@ -63,7 +63,7 @@ impl Connection {
             Stage::Waiting(_) | Stage::Delayed(_) | Stage::Replying => None,
         };
         if has_slot {
-            cx.admission.slots.end(self.peer.ip(), false, cx.now);
+            cx.admission.slots.end(self.peer.ip(), cx.now);
         }
         let mut outcome = outcome.unwrap_or(log.outcome);
         let mut bytes = log.bytes;
@@ -203,7 +203,7 @@ impl Shared {
                 Outcome::DoneUnacknowledged
             }
             StoreReply::Vault {
-                result: Ok(VaultReply::Fetched(_) | VaultReply::Forgotten),
+                result: Ok(VaultReply::Permitted | VaultReply::Fetched(_) | VaultReply::Forgotten),
                 ..
             } => Outcome::DoneUnacknowledged,
             StoreReply::Deleted { result: Ok(()), .. } => {

@@ -306,6 +306,10 @@ impl Connections for Engine {
         self.deliver(id, turn, Connection::handle_end);
     }
 
+    fn handle_hangup(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
+        self.deliver(id, turn, Connection::handle_hangup);
+    }
+
     fn handle_gone(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let outcome = Outcome::Aborted(Abort::Disconnected);
         self.deliver(id, turn, |connection, cx| connection.break_off(outcome, cx));

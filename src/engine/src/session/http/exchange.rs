@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::cancel::CancelOnDrop;
 use crate::catalog::Entry;
 use crate::session::http::body::IncomingBody;
 use crate::session::http::credentials::PendingLogin;
@@ -88,8 +89,11 @@ pub(super) enum PendingRequest {
         raw: Box<[u8]>,
         /// The file to send if the vault has no data.
         entry: Option<Arc<Entry>>,
+        /// Cancels the check of its secret.
+        check: CancelOnDrop,
     },
-    /// The writer checks whether the file exists, before the body is invited.
+    /// The writer checks whether the file exists, or the vault whether the secret is right, before
+    /// the body is invited.
     Find(Destination, Framing, u64),
     /// A password is checked.
     Login(Box<PendingLogin>),

@@ -403,7 +403,9 @@ fn same(ids: &[ConnectionId], wires: &BTreeMap<ConnectionId, Wire>) -> bool {
 fn is_write(request: &StoreRequest) -> bool {
     match request {
         StoreRequest::Store { .. } | StoreRequest::Delete { .. } => true,
-        StoreRequest::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
+        StoreRequest::Vault { request, .. } => {
+            !matches!(request.op, VaultOp::Check | VaultOp::Fetch)
+        }
         StoreRequest::Open { .. }
         | StoreRequest::Verify { .. }
         | StoreRequest::Upload { .. }

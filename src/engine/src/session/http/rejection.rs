@@ -2,7 +2,7 @@
 //!
 //! Decides nothing.
 
-use crate::catalog::StoreError;
+use crate::catalog::{OpenError, StoreError};
 use crate::policy::Allowed;
 use crate::session::http::credentials::Challenge;
 use crate::session::{Failure, Outcome, Refusal};
@@ -170,7 +170,8 @@ impl Rejection {
             StoreError::Busy
             | StoreError::NoMemory
             | StoreError::TooManyAside
-            | StoreError::NoDescriptor => Rejection::failed(Failure::Store(fault), true),
+            | StoreError::NoDescriptor
+            | StoreError::Unavailable => Rejection::failed(Failure::Store(fault), true),
             StoreError::Forbidden | StoreError::Io => {
                 Rejection::failed(Failure::Store(fault), false)
             }
@@ -194,6 +195,27 @@ impl Rejection {
             VaultError::Forbidden => failed(StoreError::Forbidden),
             VaultError::Io => failed(StoreError::Io),
             VaultError::Busy => Rejection::failed(Failure::Store(StoreError::Busy), true),
+            VaultError::Unavailable => {
+                Rejection::failed(Failure::Store(StoreError::Unavailable), true)
+            }
+        }
+    }
+
+    /// The vault could not read it. A disk that refuses may be mended: the client tries again.
+    pub(super) fn unread(denied: VaultError) -> Rejection {
+        match denied {
+            VaultError::Io => Rejection::failed(Failure::Open(OpenError::Io), true),
+            VaultError::Forbidden => Rejection::failed(Failure::Open(OpenError::Forbidden), true),
+            VaultError::NotThere
+            | VaultError::Unauthorized
+            | VaultError::SlowedDown(_)
+            | VaultError::TooMuch(_)
+            | VaultError::TotalMax
+            | VaultError::Reserve
+            | VaultError::Precondition
+            | VaultError::Full
+            | VaultError::Unavailable
+            | VaultError::Busy => Rejection::denied(denied),
         }
     }
 

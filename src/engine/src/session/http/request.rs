@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::admission::slots::{Address, Admitted, Overflow};
+use crate::admission::slots::{Admitted, Overflow};
+use crate::cancel::{CancelOnDrop, CancelToken};
 use crate::catalog::{Entry, Form};
 use crate::policy::protect::Proof;
 use crate::policy::redirect::Redirection;
@@ -29,7 +30,7 @@ use crate::ticket::Ticket;
 use crate::vault::names::Item;
 use crate::vault::request::{Credentials, Login, VaultOp, VaultRequest};
 use wire::http::range::Ranges;
-use wire::http::request::{Head, Method, Scheme};
+use wire::http::request::{Framing, Head, Method, Scheme};
 use wire::http::response::Status;
 use wire::http::{auth, target};
 
@@ -124,7 +125,6 @@ impl Connection {
         };
         let listener = &cx.shared.listeners[usize::from(self.listener.0)];
         let requester = Requester { listener, client: self.peer.ip(), credentials, proof, raw };
-        cx.admission.slots.renew(self.peer.ip(), cx.now);
         let (subject, decision) = requester.decide(head, cx);
         let decision = match decision {
             Err(rejection) if rejection.status == Status::NOT_FOUND => at_root(head, rejection),
@@ -168,7 +168,7 @@ impl Connection {
         }
         let limits = &cx.snapshot.policy.slots;
         let ticket = cx.ticket(&mut self.questions);
-        match cx.admission.slots.admit(self.peer.ip(), Address::Proven, ticket, limits, cx.now) {
+        match cx.admission.slots.admit(self.peer.ip(), ticket, limits, cx.now) {
             Admitted::Yes => self.perform(operation, cx),
             Admitted::Waiting => {
                 cx.counters.queue_entered.up();
@@ -221,19 +221,20 @@ impl Connection {
         let client = self.peer.ip();
         if let Some(exchange) = self.exchange_mut() {
             exchange.has_slot = true;
-            cx.admission.slots.begin(client, Address::Proven);
+            cx.admission.slots.begin(client);
         }
         match operation {
             Operation::Read(entry, ranges) => self.read(entry, ranges, cx),
             Operation::Fetch { item, credentials, raw, entry } => {
-                let Some(request) =
-                    self.vault_request(item.clone(), credentials, VaultOp::Fetch, cx)
-                else {
+                let asked = self.vault_request(item.clone(), credentials, VaultOp::Fetch, cx);
+                let Some(mut request) = asked else {
                     // A reload has removed the vault while the request waited for its slot.
                     let rejection = Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile);
                     return self.reject(rejection, cx);
                 };
-                let pending = PendingRequest::Fetch { item, raw, entry };
+                let check = CancelOnDrop::default();
+                request.check = check.token().clone();
+                let pending = PendingRequest::Fetch { item, raw, entry, check };
                 self.wait(pending, |ticket| StoreRequest::Vault { ticket, request }, cx);
             }
             Operation::Forget(item, credentials, precondition) => {
@@ -249,19 +250,32 @@ impl Connection {
                 self.wait(pending, |ticket| StoreRequest::Delete { ticket, deletion }, cx);
             }
             Operation::Receive(destination, framing, bytes_max) => {
-                let waits = self.reply.expects_continue;
-                match destination.find_first().filter(|_| waits) {
-                    Some((directory, op)) => {
-                        let pending = PendingRequest::Find(destination, framing, bytes_max);
-                        self.wait(
-                            pending,
-                            |ticket| StoreRequest::Upload { ticket, directory, op },
-                            cx,
-                        );
-                    }
-                    None => self.receive(destination, (framing, bytes_max), cx),
-                }
+                self.invite(destination, (framing, bytes_max), cx);
             }
+        }
+    }
+
+    /// Receives a body. A client that waits for leave to send it gets the final response at once if
+    /// that needs no body (RFC 9110, 10.1.1).
+    fn invite(
+        &mut self,
+        destination: Destination,
+        (framing, bytes_max): (Framing, u64),
+        cx: &mut Context<'_>,
+    ) {
+        let waits = self.reply.expects_continue;
+        let find = destination.find_first().filter(|_| waits);
+        let secret = destination.secret().filter(|_| waits);
+        if let Some((directory, op)) = find {
+            let pending = PendingRequest::Find(destination, framing, bytes_max);
+            self.wait(pending, |ticket| StoreRequest::Upload { ticket, directory, op }, cx);
+        } else if let Some((item, credentials)) = secret
+            && let Some(request) = self.vault_request(item, credentials, VaultOp::Check, cx)
+        {
+            let pending = PendingRequest::Find(destination, framing, bytes_max);
+            self.wait(pending, |ticket| StoreRequest::Vault { ticket, request }, cx);
+        } else {
+            self.receive(destination, (framing, bytes_max), cx);
         }
     }
 
@@ -296,7 +310,8 @@ impl Connection {
     ) -> Option<Box<VaultRequest>> {
         let client = self.peer.ip().to_canonical();
         let policy = Arc::clone(cx.snapshot.policy.http.vault.as_ref()?);
-        Some(Box::new(VaultRequest { client, item, credentials, policy, op }))
+        let check = CancelToken::default();
+        Some(Box::new(VaultRequest { client, item, credentials, policy, op, check }))
     }
 
     /// Asks a thread, and has the current request wait for the answer.

@@ -129,7 +129,17 @@ impl Connection {
                 let (version, name) = (entry.known_version(), entry.path.as_bytes());
                 self.reply_waited(&raw, (&version, name), Source::Catalog(&entry), cx);
             }
-            (Err(denied), Some(PendingRequest::Fetch { .. } | PendingRequest::Write(_))) => {
+            (Err(denied), Some(PendingRequest::Fetch { .. })) => {
+                self.reject(Rejection::unread(denied), cx);
+            }
+            (
+                Ok(VaultReply::Permitted),
+                Some(PendingRequest::Find(destination, framing, bytes_max)),
+            ) => {
+                self.receive(destination, (framing, bytes_max), cx);
+                self.resume(cx);
+            }
+            (Err(denied), Some(PendingRequest::Write(_) | PendingRequest::Find(..))) => {
                 self.reject(Rejection::denied(denied), cx);
             }
             (_, other) => self.restore(other),

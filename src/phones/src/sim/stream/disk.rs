@@ -308,15 +308,17 @@ impl Disk {
                 self.jobs.plan(now + EARLY_BY, Job::Late(Box::new(request)));
                 Ok(VaultReply::Kept(Stored { new: true, version }))
             }
-            (VaultOp::Keep { .. } | VaultOp::Fetch | VaultOp::Forget { .. }, _) => {
-                self.execute(request)
-            }
+            (
+                VaultOp::Check | VaultOp::Keep { .. } | VaultOp::Fetch | VaultOp::Forget { .. },
+                _,
+            ) => self.execute(request),
         }
     }
 
     fn execute(&mut self, request: VaultRequest) -> Result<VaultReply, VaultError> {
         let name = request.item.to_string();
         match request.op {
+            VaultOp::Check => Ok(VaultReply::Permitted),
             VaultOp::Fetch => {
                 let blob = self.vault.get(&name).ok_or(VaultError::NotThere)?;
                 Ok(VaultReply::Fetched(Arc::clone(blob)))

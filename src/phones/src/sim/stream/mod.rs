@@ -25,7 +25,6 @@ use crate::random::Random;
 use crate::sim::calendar::Calendar;
 use bug::Bug;
 use disk::DiskTerms;
-use engine::admission::slots::IdlePlace;
 use engine::policy::snapshot::Policy;
 use invariants::{Invariants, Violation};
 use link::StreamLink;
@@ -81,11 +80,7 @@ impl World {
     ) -> World {
         let mut random = Random::new(seed);
         let missing_is_missing = terms == DiskTerms::GOOD;
-        let hold = match policy.slots.idle_place {
-            IdlePlace::Keep => policy.slots.hold,
-            // A phone that has begun may have to wait, too.
-            IdlePlace::Lend => Duration::ZERO,
-        };
+        let hold = policy.slots.hold;
         let invariants = Invariants::new(hold, missing_is_missing);
         let has_slots = policy.slots.clients_max > 0;
         World {

@@ -250,6 +250,26 @@ fn the_vault_and_the_quarantine_are_made_for_the_server_alone() {
 }
 
 #[test]
+fn a_reload_does_not_make_a_vault_whose_disk_is_away() {
+    let text = format!(
+        "{PLAIN}[[http]]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"a\"]\n[vault]\ndir = \"v/w\"\n"
+    );
+    let mut bench = bench(&text).unwrap();
+    let vault = bench.file.with_file_name("data").join("v/w");
+    std::fs::remove_dir(&vault).unwrap();
+    assert!(bench.rewrite(&format!("{text}versions = 7\n")).taken);
+    assert!(!vault.exists());
+    let look = || bench.daemon.directories.known().look(&[vault.clone()]);
+    while !look().first().is_some_and(|told| told.contains("cannot be read: No such file")) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    bench.daemon.tick();
+    let health = bench.daemon.state.health().line();
+    assert!(health.starts_with("degraded: ") && health.contains("v/w"), "{health}");
+    bench.stop();
+}
+
+#[test]
 fn a_changed_access_list_counts_without_a_signal() {
     let mut bench = bench(PLAIN).unwrap();
     assert!(bench.permits("10.0.0.1"));

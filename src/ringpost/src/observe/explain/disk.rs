@@ -162,7 +162,8 @@ impl Disk {
     pub(super) fn has_version(&self, vault: &Path, item: &Item) -> Option<bool> {
         let names = match versions::open(vault, item) {
             Ok(Some(dir)) => versions::list(&dir),
-            Ok(None) => return Some(false),
+            // A missing vault is not an empty one.
+            Ok(None) => return vault.is_dir().then_some(false),
             Err(_) => return None,
         };
         names.ok().map(|names| names.last().is_some_and(|newest| !newest.gone))

@@ -386,7 +386,7 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Open(OpenError::Gone) => "the file has gone",
         Failure::Open(OpenError::Forbidden) => "the server may not read the file",
         Failure::Open(OpenError::NotServable) => "the file is no regular file beneath its root",
-        Failure::Open(OpenError::Unavailable) => {
+        Failure::Open(OpenError::Unavailable) | Failure::Store(StoreError::Unavailable) => {
             "its directory is away, or the disk does not answer"
         }
         Failure::Open(OpenError::BeingWritten) => "somebody keeps writing to the file",

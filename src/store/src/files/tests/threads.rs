@@ -8,6 +8,7 @@ use super::*;
 use crate::vault::store::{Directories, Job, Outcome, Writer};
 use crate::vault::users;
 use crate::{Replies, Store, StoreConfig};
+use engine::cancel::CancelToken;
 use engine::catalog::{OpenError, StoreError};
 use engine::requests::StoreReply;
 use engine::vault::request::{Login, LoginSecret, Precondition, VaultError};
@@ -53,6 +54,7 @@ impl StoreBench {
             users: vec![self.bench.path("users.txt")],
             name: name.into(),
             secret: LoginSecret::Password(password.into()),
+            cancel: CancelToken::default(),
         });
         assert!(!format!("{login:?}").contains(password));
         let reply = self.answer(StoreRequest::Login { ticket: ASKED, login });

@@ -187,6 +187,10 @@ impl Authenticator {
             Auth::Users(_) | Auth::Pinned => {
                 return match self.question(request, now) {
                     Ok(Question::Compare(trial)) => self.remember(&trial, now),
+                    // Any secret may be the first; it is pinned with what is stored.
+                    Ok(Question::First(_)) if matches!(request.op, VaultOp::Check) => {
+                        Authorization::Permitted
+                    }
                     Ok(Question::First(_)) => Authorization::NeedsHash,
                     Err(denied) => Authorization::Denied(denied),
                 };
@@ -218,6 +222,7 @@ impl Authenticator {
                 true => Ok(Verified::Known),
                 false => Err(self.refuse_vault(request, now)),
             },
+            Question::First(_) if matches!(request.op, VaultOp::Check) => Ok(Verified::Known),
             Question::First(secret) => self.first(request, &secret, now),
         }
     }
@@ -346,7 +351,7 @@ impl Authenticator {
             Err(why) => return Err(trouble(why, &path)),
         }
         // There is no data to protect.
-        let is_keep = matches!(request.op, VaultOp::Keep { .. });
+        let is_keep = matches!(request.op, VaultOp::Check | VaultOp::Keep { .. });
         match versions::is_there(vault, item) {
             Ok(false) if !is_keep => Err(VaultError::NotThere),
             Ok(_) => Ok(None),

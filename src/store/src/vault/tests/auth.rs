@@ -12,10 +12,12 @@ use argon2::{Argon2, Params};
 
 use super::super::auth::{Authenticator, Authorization, Verified};
 use super::super::ha1::Ha1;
+use super::super::secrets::NeedsHash;
 use super::super::store::{Job, Outcome};
 use super::super::threads::{Queues, Vault};
 use super::super::users;
 use super::{Bench, item};
+use engine::cancel::CancelToken;
 use engine::requests::StoreReply;
 use engine::ticket::Ticket;
 use engine::vault::names::Item;
@@ -364,4 +366,17 @@ fn whoever_invents_extensions_pins_no_more_of_them_than_an_hour_allows() {
         Ok(()),
         "a secret that is known still holds"
     );
+}
+
+#[test]
+fn a_check_before_the_body_pins_nothing_and_tells_a_wrong_secret() {
+    let mut guarded = GuardedVault::pinned();
+    let check = |guarded: &GuardedVault, secret: &str| {
+        guarded.pass(&guarded.request(&item("1"), secret, VaultOp::Check))
+    };
+    assert_eq!(check(&guarded, "a:one"), Ok(Verified::Known), "it may be the first");
+    assert_eq!(guarded.authenticator.pinning(), 0);
+    guarded.put("1", "a:two").unwrap();
+    assert_eq!(check(&guarded, "a:one"), Err(VaultError::Unauthorized));
+    assert_eq!(check(&guarded, "a:two"), Ok(Verified::Known));
 }

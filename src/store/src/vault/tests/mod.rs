@@ -62,6 +62,7 @@ impl Bench {
             credentials: Credentials::default(),
             policy: Arc::new(self.policy.clone()),
             op,
+            check: CancelToken::default(),
         }
     }
 
@@ -120,7 +121,7 @@ impl Bench {
     fn store(&mut self, item: &Item, op: VaultOp) -> Result<Stored, VaultError> {
         match self.execute(item, op)? {
             VaultReply::Kept(stored) => Ok(stored),
-            VaultReply::Fetched(_) | VaultReply::Forgotten => {
+            VaultReply::Permitted | VaultReply::Fetched(_) | VaultReply::Forgotten => {
                 unreachable!("a version was to be kept")
             }
         }

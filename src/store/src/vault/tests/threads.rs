@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
+use super::super::store::Directories;
 use super::{Bench, item};
 use crate::{Replies, Store, StoreConfig};
 use engine::requests::{StoreReply, StoreRequest};
@@ -23,6 +24,19 @@ struct StoreBench {
 
 impl StoreBench {
     fn new(auth: Auth) -> Self {
+        StoreBench::with(auth, Arc::default())
+    }
+
+    /// A store whose vault is there, and known.
+    fn known(auth: Auth) -> Self {
+        let directories = Arc::new(Directories::default());
+        let asked = StoreBench::with(auth, Arc::clone(&directories));
+        std::fs::create_dir_all(&asked.bench.policy.dir).unwrap();
+        directories.known().remember_vault(&asked.bench.policy.dir);
+        asked
+    }
+
+    fn with(auth: Auth, directories: Arc<Directories>) -> Self {
         let mut bench = Bench::new();
         bench.policy.auth = auth;
         let (sender, replies) = crossbeam_channel::unbounded();
@@ -31,7 +45,7 @@ impl StoreBench {
             StoreConfig::default(),
             Instant::now(),
             channels,
-            Arc::default(),
+            directories,
             Arc::default(),
         );
         StoreBench { bench, store: store.unwrap(), replies }
@@ -123,4 +137,51 @@ fn a_store_that_ends_answers_all_that_it_took() {
     drop(store);
     assert_eq!(replies.try_iter().count(), 20);
     drop(bench);
+}
+
+#[test]
+fn a_vault_whose_disk_is_away_is_not_taken_for_an_empty_one() {
+    let asked = StoreBench::known(Auth::Open);
+    let vault = &asked.bench.policy.dir;
+    let away = vault.with_file_name("away");
+    asked.ask(1, "1", "", put("text"));
+    assert!(asked.answer().1.is_ok());
+    std::fs::rename(vault, &away).unwrap();
+    // Once without a directory, and once with the mount point alone.
+    for mount_point in [false, true] {
+        if mount_point {
+            std::fs::create_dir(vault).unwrap();
+        }
+        for op in
+            [VaultOp::Fetch, put("other"), VaultOp::Forget { precondition: Precondition::None }]
+        {
+            for extension in ["1", "2"] {
+                let op = match &op {
+                    VaultOp::Keep { .. } => put("other"),
+                    VaultOp::Forget { .. } => VaultOp::Forget { precondition: Precondition::None },
+                    VaultOp::Fetch | VaultOp::Check => VaultOp::Fetch,
+                };
+                asked.ask(2, extension, "", op);
+                assert_eq!(asked.answer().1.unwrap_err(), VaultError::Unavailable);
+            }
+        }
+        assert_eq!(vault.exists(), mount_point);
+        assert!(!mount_point || std::fs::read_dir(vault).unwrap().next().is_none());
+    }
+    std::fs::remove_dir(vault).unwrap();
+    std::fs::rename(&away, vault).unwrap();
+    asked.ask(3, "1", "", VaultOp::Fetch);
+    assert!(asked.answer().1.is_ok(), "it is back");
+    asked.ask(4, "2", "", put("text"));
+    assert!(asked.answer().1.is_ok());
+}
+
+#[test]
+fn no_secret_is_pinned_in_a_vault_whose_disk_is_away() {
+    let asked = StoreBench::known(Auth::Pinned);
+    std::fs::remove_dir(&asked.bench.policy.dir).unwrap();
+    asked.ask(1, "1", "cs:secret", put("text"));
+    assert_eq!(asked.answer().1.unwrap_err(), VaultError::Unavailable);
+    assert_eq!(asked.store.figures().vault.secrets.checked, 0);
+    assert!(!asked.bench.policy.dir.exists());
 }

@@ -30,7 +30,9 @@ const OUT_BYTES_MAX: usize = 160 << 10;
 pub(super) fn is_write(request: &StoreRequest) -> bool {
     match request {
         StoreRequest::Store { .. } | StoreRequest::Delete { .. } => true,
-        StoreRequest::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
+        StoreRequest::Vault { request, .. } => {
+            !matches!(request.op, VaultOp::Check | VaultOp::Fetch)
+        }
         StoreRequest::Files { op, .. } => matches!(**op, files::FilesOp::Finish { .. }),
         StoreRequest::Open { .. }
         | StoreRequest::Verify { .. }
@@ -81,7 +83,7 @@ impl World {
         let item = request.item.to_string();
         match &request.op {
             VaultOp::Fetch => self.assert_cleared(id, &item),
-            VaultOp::Forget { .. } => panic!("FTP deletes no user's data"),
+            VaultOp::Check | VaultOp::Forget { .. } => panic!("FTP never asks for this"),
             VaultOp::Keep { bytes, .. } => {
                 match self.cleared.get(&id) {
                     Some(cleared) => assert_eq!(*cleared, item, "stored for another user"),

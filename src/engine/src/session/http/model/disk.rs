@@ -225,10 +225,12 @@ impl Disk {
             4 => return Err(VaultError::Precondition),
             5 => return Err(VaultError::Full),
             6 => return Err(VaultError::Io),
-            7.. => return Err(VaultError::Busy),
+            7 => return Err(VaultError::Busy),
+            8.. => return Err(VaultError::Unavailable),
         }
         let name = request.item.to_string();
         match request.op {
+            VaultOp::Check => Ok(VaultReply::Permitted),
             VaultOp::Fetch => {
                 let blob = self.vault.get(&name).ok_or(VaultError::NotThere)?;
                 Ok(VaultReply::Fetched(Arc::clone(blob)))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
+use crate::catalog::OpenError;
 use crate::session::{Failure, Refusal};
 use crate::vault::request::{Auth, REALM, VaultOp, VaultPolicy, VaultRequest};
 
@@ -153,6 +154,52 @@ fn what_is_shown_reaches_the_vault() {
 }
 
 #[test]
+fn a_phone_with_a_wrong_secret_is_refused_before_its_body_is_invited() {
+    let field = "Authorization: basic dXNlcjpwYXNzOndvcmQ=";
+    let fields = ["Content-Length: 5", "Expect: 100-continue", field];
+    let asking = || {
+        let mut bench = with_auth(Auth::Pinned);
+        bench.answers = false;
+        bench.send(&head(&format!("PUT {ITEM}"), &fields));
+        assert!(matches!(request(&bench).op, VaultOp::Check));
+        assert_eq!(bench.raw(), b"", "not before the answer");
+        bench
+    };
+    for (fault, status) in [(2, 401), (3, 429), (8, 503)] {
+        let mut bench = asking();
+        bench.answer(fault);
+        assert_eq!(bench.one(false).status, status);
+    }
+    let mut bench = asking();
+    bench.answer(0);
+    assert_eq!(bench.raw(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    bench.send(b"hello");
+    assert!(matches!(&request(&bench).op, VaultOp::Keep { bytes, .. } if bytes == b"hello"));
+    bench.answer(0);
+    assert_eq!(bench.statuses(), [201]);
+    // One that does not wait for leave is not made to.
+    let mut bench = with_auth(Auth::Pinned);
+    bench.answers = false;
+    bench.send(&head(&format!("PUT {ITEM}"), &["Content-Length: 5", field]));
+    bench.send(b"hello");
+    assert!(matches!(request(&bench).op, VaultOp::Keep { .. }));
+}
+
+#[test]
+fn the_password_of_a_client_that_has_left_is_not_wanted_and_one_that_only_ends_its_side_is() {
+    let field = "Authorization: basic dXNlcjpwYXNzOndvcmQ=";
+    let mut bench = with_auth(Auth::Pinned);
+    bench.answers = false;
+    bench.send(&head(&format!("GET {ITEM}"), &[field]));
+    let check = request(&bench).check.clone();
+    let id = bench.id;
+    bench.world.turn(|engine, turn| engine.handle_hangup(id, turn));
+    assert!(check.is_doubtful() && !check.is_cancelled());
+    bench.world.turn(|engine, turn| engine.handle_gone(id, turn));
+    assert!(check.is_cancelled());
+}
+
+#[test]
 fn a_certificate_counts_where_certificates_do() {
     let mut bench = with_auth(Auth::Certificate);
     let reply = bench.get(ITEM);
@@ -173,6 +220,7 @@ fn what_the_vault_refuses_says_why() {
         (5, 507, Outcome::Failed(Failure::Store(crate::catalog::StoreError::Full))),
         (6, 500, Outcome::Failed(Failure::Store(crate::catalog::StoreError::Io))),
         (7, 503, Outcome::Failed(Failure::Store(crate::catalog::StoreError::Busy))),
+        (8, 503, Outcome::Failed(Failure::Store(crate::catalog::StoreError::Unavailable))),
     ] {
         for method in ["GET", "HEAD", "DELETE", "PUT"] {
             let mut bench = Bench::new();
@@ -181,6 +229,11 @@ fn what_the_vault_refuses_says_why() {
             bench.send(&head(&format!("{method} {ITEM}"), fields));
             bench.answer(fault);
             let reply = bench.one(method == "HEAD");
+            // What the disk refuses to read may be there a moment later.
+            let (status, outcome) = match (fault, method) {
+                (6, "GET" | "HEAD") => (503, Outcome::Failed(Failure::Open(OpenError::Io))),
+                (_, _) => (status, outcome),
+            };
             assert_eq!(reply.status, status, "{method}");
             assert_eq!(bench.last().outcome, outcome);
             let retry_after = if status == 429 { "3" } else { "1" };
@@ -203,7 +256,7 @@ fn a_vault_that_a_reload_takes_away_is_no_reason_to_wait_for_ever() {
     assert_eq!(bench.statuses(), [405]);
     // While waiting for a session slot.
     for method in ["GET", "DELETE"] {
-        let mut bench = Bench::with(one_kept_place);
+        let mut bench = Bench::with(|policy| policy.slots.clients_max = 1);
         bench.get("/a.txt");
         bench.connect(OTHER).send(&head(&format!("{method} {ITEM}"), &[]));
         assert_eq!(bench.world.admission.slots.waiting(), 1);

@@ -21,6 +21,7 @@ fn login(guarded: &GuardedVault, users: &[&PathBuf], name: &str, password: &str)
         users: users.iter().map(|users| (*users).clone()).collect(),
         name: name.into(),
         secret: LoginSecret::Password(password.into()),
+        cancel: CancelToken::default(),
     }
 }
 
@@ -156,7 +157,7 @@ fn what_is_remembered_of_passwords_is_looked_at_again_after_two_weeks_at_most() 
 fn one_password_that_comes_many_times_at_once_is_hashed_once() {
     let guarded = GuardedVault::users("");
     let phones = write_phones(&guarded, &[("ann", "secret", false)]);
-    let vault = Vault::new(cheap()).unwrap();
+    let vault = Vault::new(cheap(), Arc::default()).unwrap();
     let (writer, _tasks) = crossbeam_channel::unbounded();
     let (secrets, unproven) = crossbeam_channel::bounded(2);
     let queues = Queues { writer: writer.clone(), secrets };
@@ -186,4 +187,102 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
     assert!((1_000..1_500).all(|ticket| results[&ticket] == Err(VaultError::Unauthorized)));
     let figures = vault.figures().secrets;
     assert_eq!((figures.checked, figures.slowed), (2, 0), "a password repeated guesses nothing");
+}
+
+/// A vault whose secrets are checked by the test itself.
+struct SecretsBench {
+    guarded: GuardedVault,
+    phones: PathBuf,
+    vault: Vault,
+    queues: Option<Queues>,
+    unproven: crossbeam_channel::Receiver<NeedsHash>,
+}
+
+impl SecretsBench {
+    fn new() -> SecretsBench {
+        let guarded = GuardedVault::users("");
+        let phones = write_phones(&guarded, &[("ann", "secret", false)]);
+        let vault = Vault::new(cheap(), Arc::default()).unwrap();
+        let (writer, _) = crossbeam_channel::unbounded();
+        let (secrets, unproven) = crossbeam_channel::bounded(100);
+        SecretsBench { guarded, phones, vault, queues: Some(Queues { writer, secrets }), unproven }
+    }
+
+    fn bring(&self, ticket: u64, password: &str) -> CancelToken {
+        let login = login(&self.guarded, &[&self.phones], "ann", password);
+        let (cancel, queues) = (login.cancel.clone(), self.queues.as_ref().unwrap());
+        let ticket = Ticket::made_up(ticket);
+        let now = self.guarded.now;
+        assert!(self.vault.handle_login(0, ticket, Box::new(login), queues, now).is_none());
+        cancel
+    }
+
+    /// Checks all secrets, and returns the results in the order of the answers.
+    fn check_all(&mut self) -> Vec<(u64, Result<usize, VaultError>)> {
+        let Queues { writer, .. } = self.queues.take().unwrap();
+        let answers = parking_lot::Mutex::new(Vec::new());
+        let answer = |_, answer| {
+            let StoreReply::Login { ticket, result } = answer else { panic!("{answer:?}") };
+            answers.lock().push((ticket.number(), result));
+        };
+        self.vault.run_secrets(&self.unproven, &writer, || self.guarded.now, answer);
+        answers.into_inner()
+    }
+
+    fn checked(&self) -> u64 {
+        self.vault.figures().secrets.checked
+    }
+}
+
+#[test]
+fn the_password_of_a_client_that_has_left_is_not_computed() {
+    let mut bench = SecretsBench::new();
+    let left: Vec<_> = (0..50).map(|n| bench.bring(n, &format!("wrong {n}"))).collect();
+    bench.bring(50, "secret");
+    assert!(left.iter().all(CancelToken::cancel));
+    let answers = bench.check_all();
+    assert_eq!((answers.len(), bench.checked()), (51, 1), "each is answered, one was computed");
+    assert_eq!(answers[50], (50, Ok(0)));
+}
+
+#[test]
+fn a_login_is_proven_for_those_who_still_wait_for_it() {
+    let mut bench = SecretsBench::new();
+    let first = bench.bring(0, "secret");
+    let second = bench.bring(1, "secret");
+    bench.bring(2, "secret");
+    bench.bring(3, "secret");
+    assert!(first.cancel() && second.cancel());
+    let answers = bench.check_all();
+    let right = |ticket| answers.contains(&(ticket, Ok(0)));
+    assert!(right(2) && right(3) && answers.len() == 4, "{answers:?}");
+    assert_eq!(bench.checked(), 1);
+}
+
+#[test]
+fn a_password_of_whom_nobody_knows_whether_he_left_is_checked_last() {
+    let mut bench = SecretsBench::new();
+    let (first, second) = (bench.bring(0, "wrong"), bench.bring(1, "other"));
+    first.doubt();
+    second.doubt();
+    bench.bring(2, "secret");
+    // The same as the second, by a client that is certainly there.
+    bench.bring(3, "other");
+    let answers = bench.check_all();
+    let order: Vec<_> = answers.iter().map(|(ticket, _)| *ticket).collect();
+    assert_eq!(order, [1, 3, 2, 0]);
+    assert!(answers.contains(&(2, Ok(0))) && answers.contains(&(0, Err(VaultError::Unauthorized))));
+}
+
+#[test]
+fn a_stop_ends_the_checks_after_the_one_that_runs() {
+    let mut bench = SecretsBench::new();
+    for ticket in 0..50 {
+        bench.bring(ticket, &format!("wrong {ticket}"));
+    }
+    bench.bring(50, "wrong 1");
+    bench.vault.stop();
+    let answers = bench.check_all();
+    assert_eq!((answers.len(), bench.checked()), (51, 0));
+    assert!(answers.iter().all(|(_, result)| *result == Err(VaultError::Busy)));
 }

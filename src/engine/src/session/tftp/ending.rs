@@ -6,10 +6,11 @@ use crate::catalog::{OpenError, StoreError};
 use crate::metrics::Counters;
 use crate::protocol::Protocol;
 use crate::session::tftp::engine::{Datagram, Engine};
+use crate::session::tftp::refusal::TftpRefusal;
 use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, Transfer, TransferId, TransferState, ticket};
 use crate::session::{
-    Abort, Failure, Outcome, Record, Refusal, Subject, TurnContext, Verb, WORDS_BYTES_MAX, clip,
+    Abort, Failure, Outcome, Record, Subject, TurnContext, Verb, WORDS_BYTES_MAX, clip,
 };
 use vendor::{header_reads, probes};
 use wire::tftp::{Control, ErrorCode};
@@ -125,6 +126,9 @@ impl Engine {
                 | StoreError::TooManyAside
                 | StoreError::NoDescriptor,
             ) => (ErrorCode::UNDEFINED, "Busy, try again"),
+            Failure::Store(StoreError::Unavailable) => {
+                (ErrorCode::UNDEFINED, "Cannot be stored now, try again")
+            }
             Failure::Store(_) => (ErrorCode::ACCESS, "File cannot be stored"),
             Failure::SendRefused | Failure::Stopped => (ErrorCode::UNDEFINED, "Server stops"),
         };
@@ -140,11 +144,11 @@ impl Engine {
     pub(super) fn refuse_open(
         &mut self,
         id: TransferId,
-        refusal: Refusal,
+        refusal: TftpRefusal,
         turn: &mut TurnContext<'_>,
     ) {
-        let (code, text) = refusal_text(refusal);
-        self.end_with_error(id, Outcome::Refused(refusal), code, text, turn);
+        let (code, text) = refusal.text();
+        self.end_with_error(id, Outcome::Refused(refusal.into()), code, text, turn);
     }
 
     /// An upload's size differs from its `tsize`: the ERROR has both sizes.
@@ -157,8 +161,9 @@ impl Engine {
         let Some(transfer) = self.transfers.open(id) else { return };
         let TransferState::Receiving(receiving) = &transfer.state else { return };
         let text = format!("{} bytes came, tsize was {announced}", receiving.bytes_taken());
-        let outcome = Outcome::Refused(Refusal::SizeDiffers);
-        self.end_with_error(id, outcome, ErrorCode::ILLEGAL, &text, turn);
+        let refusal = TftpRefusal::SizeDiffers;
+        let outcome = Outcome::Refused(refusal.into());
+        self.end_with_error(id, outcome, refusal.text().0, &text, turn);
     }
 
     fn end_with_error(
@@ -221,7 +226,7 @@ impl Engine {
             TransferState::Receiving(receiving) => (!receiving.is_stored(), receiving.is_stored()),
         };
         if began {
-            turn.admission.slots.end(transfer.peer.ip(), transfer.is_silent, turn.now);
+            turn.admission.slots.end(transfer.peer.ip(), turn.now);
         }
         if !is_logged {
             let mut record = record(&transfer, outcome, turn.now);
@@ -306,65 +311,5 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
         blocks_resent,
         round_trip: trip,
         ..Record::new(Protocol::Tftp, transfer.peer, about, transfer.began, outcome)
-    }
-}
-
-/// Returns the ERROR for a refused phone. No text is longer than the shortest request that it
-/// answers, so that a refusal never amplifies.
-pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
-    match refusal {
-        Refusal::Malformed | Refusal::RequestTooLong | Refusal::SizeDiffers => {
-            (ErrorCode::ILLEGAL, "")
-        }
-        Refusal::BadName(_) => (ErrorCode::ACCESS, "Bad name"),
-        Refusal::NoSuchFile => (ErrorCode::NOT_FOUND, "Not found"),
-        Refusal::AccessDenied | Refusal::UploadNotAllowed | Refusal::Unauthorized => {
-            (ErrorCode::ACCESS, "Denied")
-        }
-        Refusal::Credentials(_) => (ErrorCode::ACCESS, "Protected"),
-        Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
-        Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
-        // Usually without an answer, else with this.
-        Refusal::TooManyMisses { first: _ } => (ErrorCode::UNDEFINED, "Busy"),
-        Refusal::NoSlot | Refusal::TooManyTransfers => (ErrorCode::UNDEFINED, "Busy"),
-        Refusal::Unavailable => (ErrorCode::UNDEFINED, "Try again"),
-        Refusal::Stopping => (ErrorCode::UNDEFINED, "Stopping"),
-        // TFTP has none of these.
-        Refusal::MethodNotAllowed
-        | Refusal::NotImplemented
-        | Refusal::BadEscape
-        | Refusal::BadPath(_)
-        | Refusal::BadRequest(_)
-        | Refusal::LengthRequired
-        | Refusal::Multipart
-        | Refusal::Coded
-        | Refusal::Misdirected
-        | Refusal::BodyMemory
-        | Refusal::BodyMemoryShare
-        | Refusal::UploadMemory
-        | Refusal::RangeNotSatisfiable
-        | Refusal::PreconditionFailed
-        | Refusal::ExpectationUnknown
-        | Refusal::CertificateNeeded
-        | Refusal::SlowedDown
-        | Refusal::VaultBound
-        | Refusal::TooSlow
-        | Refusal::TooManyConnections
-        | Refusal::TooManyStrangers
-        | Refusal::Handshake(_)
-        | Refusal::Unidentified(_)
-        | Refusal::NobodyLoggedIn
-        | Refusal::ExtensionUnnamable
-        | Refusal::NoMiddle
-        | Refusal::OtherExtension
-        | Refusal::ExtensionMissing
-        | Refusal::DataConnection(_)
-        | Refusal::Files(_)
-        | Refusal::SizeOfText
-        | Refusal::SizeOfVault
-        | Refusal::AdministratorsOnly
-        | Refusal::ForeignHttp
-        | Refusal::Conflict(_)
-        | Refusal::ForeignTls => (ErrorCode::UNDEFINED, "Refused"),
     }
 }

@@ -12,6 +12,7 @@ use crate::requests::{StoreReply, StoreRequest};
 use crate::session::tftp::finished::FinishedUploads;
 use crate::session::tftp::receive;
 use crate::session::tftp::recent_peers::RecentPeers;
+use crate::session::tftp::refusal::TftpRefusal;
 use crate::session::tftp::rto::SubnetMemory;
 use crate::session::tftp::send::{self, Acked};
 use crate::session::tftp::send_queues::SendQueues;
@@ -165,12 +166,8 @@ impl Engine {
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
             self.half_open.count -= 1;
         }
-        let is_stale = blob.is_stale();
-        if acked != Acked::Stale || sending.is_proven() != was_proven {
-            transfer.end_silence(turn);
-        }
         // A phone with the last block has one version: that block left after the file was checked.
-        if is_stale && acked != Acked::Done {
+        if blob.is_stale() && acked != Acked::Done {
             self.fail(id, Failure::FileChanged, turn);
             return;
         }
@@ -273,7 +270,7 @@ impl Engine {
 
     fn open_failed(&mut self, id: TransferId, fault: OpenError, turn: &mut TurnContext<'_>) {
         match fault {
-            OpenError::Gone => self.refuse_open(id, Refusal::NoSuchFile, turn),
+            OpenError::Gone => self.refuse_open(id, TftpRefusal::NoSuchFile, turn),
             // No answer: the phone asks again, and then there may be room.
             OpenError::Busy => self.finish(id, Outcome::Failed(Failure::Open(fault)), turn),
             OpenError::Forbidden
@@ -301,7 +298,6 @@ impl Engine {
                         if sending.is_backed_off() {
                             // Whoever is silent keeps nobody waiting.
                             self.order.leave(&mut transfer.standing);
-                            transfer.fall_silent(turn);
                         }
                         self.ready(id, turn);
                     }
@@ -314,7 +310,7 @@ impl Engine {
                     None | Some(receive::Late::Again) => self.ready(id, turn),
                     Some(receive::Late::Silent) => self.finish(id, Outcome::TimedOut, turn),
                     Some(receive::Late::TooSlow) => {
-                        self.refuse_open(id, Refusal::TooSlow, turn);
+                        self.refuse_open(id, TftpRefusal::TooSlow, turn);
                     }
                 },
             }

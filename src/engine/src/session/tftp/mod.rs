@@ -19,6 +19,7 @@ mod order;
 pub mod outgoing;
 pub mod receive;
 pub mod recent_peers;
+mod refusal;
 pub mod request;
 pub mod rto;
 pub mod send;

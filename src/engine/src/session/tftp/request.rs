@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admission::order::Standing;
-use crate::admission::slots::{Address, Admitted, Overflow};
+use crate::admission::slots::{Admitted, Overflow};
 use crate::cancel::CancelToken;
 use crate::catalog::Form;
 use crate::catalog::blob::Blob;
@@ -17,17 +17,17 @@ use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Operation, Resource};
 use crate::protocol::Protocol;
 use crate::requests::StoreRequest;
-use crate::session::tftp::ending::refusal_text;
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::order;
 use crate::session::tftp::receive::{self, Receiving};
+use crate::session::tftp::refusal::TftpRefusal;
 use crate::session::tftp::send::{self, Sending};
 use crate::session::tftp::transfer::{
     Caps, File, RequestOptions, Target, Transfer, TransferId, TransferState, ticket,
 };
 use crate::session::timer::Deadline;
-use crate::session::{CredentialFault, Outcome, Record, Refusal, Subject, TurnContext, Verb};
+use crate::session::{Outcome, Record, Refusal, Subject, TurnContext, Verb};
 use crate::settings::tftp::TftpLimits;
 use wire::tftp::{Control, Malformed, Mode, Request};
 use wire::time::Duration;
@@ -61,9 +61,9 @@ impl Engine {
         });
         let is_write = matches!(datagram.bytes.first_chunk(), Some([0, 2]));
         let refusal = match fault {
-            Malformed::RequestTooLong => Refusal::RequestTooLong,
+            Malformed::RequestTooLong => TftpRefusal::RequestTooLong,
             Malformed::Unterminated | Malformed::Short | Malformed::UnknownOpcode(_) => {
-                Refusal::Malformed
+                TftpRefusal::Malformed
             }
         };
         self.refuse(refusal, name.unwrap_or(Subject::Unreadable), is_write, datagram, turn);
@@ -96,20 +96,21 @@ impl Engine {
             turn.counters.tftp_repeated_requests.up();
             return;
         }
-        turn.admission.slots.renew(datagram.peer.ip(), turn.now);
         let snapshot = turn.snapshot;
         let decision = policy::resolve(&wanted(&request, write, datagram), snapshot, &mut NoTrace);
         let subject = || Subject::said(request.name);
         if self.stopping {
-            self.note_refusal(Refusal::Stopping, subject(), write, datagram, turn);
+            self.note_refusal(TftpRefusal::Stopping, subject(), write, datagram, turn);
             return;
         }
         let file = file_of(&decision.action, request.name, form_of(request.mode).is_some());
         let Some(file) = self.throttle_guess(file, request.name, datagram, turn) else { return };
         let file = match file {
             Ok(file) => file,
-            Err(refusal @ (Refusal::AccessDenied | Refusal::TooManyMisses { first: _ })) => {
-                turn.counters.tftp_denied.add(u64::from(refusal == Refusal::AccessDenied));
+            Err(
+                refusal @ (TftpRefusal::AccessDenied | TftpRefusal::TooManyMisses { first: _ }),
+            ) => {
+                turn.counters.tftp_denied.add(u64::from(refusal == TftpRefusal::AccessDenied));
                 self.note_refusal(refusal, subject(), write, datagram, turn);
                 return;
             }
@@ -195,7 +196,7 @@ impl Engine {
         if self.transfers.len() >= policy.tftp.transfers_max {
             // No answer: the phone asks again, and then there may be room.
             let subject = file.subject();
-            self.note_refusal(Refusal::TooManyTransfers, subject, write, datagram, turn);
+            self.note_refusal(TftpRefusal::TooManyTransfers, subject, write, datagram, turn);
             return;
         }
         let client = datagram.peer.ip();
@@ -223,7 +224,6 @@ impl Engine {
             pace: Default::default(),
             queued: false,
             paid: false,
-            is_silent: false,
         });
         if self.ask_for_slot(id, turn) == Some(Admitted::Waiting) {
             turn.counters.queue_entered.up();
@@ -233,12 +233,11 @@ impl Engine {
     fn ask_for_slot(&mut self, id: TransferId, turn: &mut TurnContext<'_>) -> Option<Admitted> {
         let client = self.transfers.open(id)?.peer.ip();
         let limits = &turn.snapshot.policy.slots;
-        let admitted =
-            turn.admission.slots.admit(client, Address::Claimed, ticket(id), limits, turn.now);
+        let admitted = turn.admission.slots.admit(client, ticket(id), limits, turn.now);
         match admitted {
             Admitted::Yes => self.begin(id, turn),
             Admitted::Waiting => {}
-            Admitted::No(Overflow::Refuse) => self.refuse_open(id, Refusal::NoSlot, turn),
+            Admitted::No(Overflow::Refuse) => self.refuse_open(id, TftpRefusal::NoSlot, turn),
             Admitted::No(Overflow::Queue | Overflow::Drop) => {
                 self.finish(id, Outcome::Refused(Refusal::NoSlot), turn);
             }
@@ -252,7 +251,7 @@ impl Engine {
         if !matches!(transfer.state, TransferState::Waiting) {
             return;
         }
-        turn.admission.slots.begin(transfer.peer.ip(), Address::Claimed);
+        turn.admission.slots.begin(transfer.peer.ip());
         transfer.state = TransferState::Opening;
         self.half_open.count += 1;
         self.half_open.queue.push_back(id);
@@ -323,7 +322,6 @@ impl Engine {
         let boot_began = turn.admission.slots.boot_began(client, transfer.began);
         transfer.standing = order::standing(&mut self.order, boot_began, &terms, &blob);
         transfer.state = TransferState::Sending(sending, blob);
-        transfer.fall_silent(turn);
         self.ready(id, turn);
     }
 
@@ -331,7 +329,7 @@ impl Engine {
         let Some(transfer) = self.transfers.open(id) else { return };
         let File::Write(target) = &transfer.file else { return };
         if transfer.requested.options.tsize.is_some_and(|bytes| bytes > target.bytes_max) {
-            self.refuse_open(id, Refusal::UploadTooLarge, turn);
+            self.refuse_open(id, TftpRefusal::UploadTooLarge, turn);
         } else if !self.asks_first(id, turn) {
             self.invite(id, turn);
         }
@@ -358,7 +356,6 @@ impl Engine {
         let has_options = terms.option_ack(0).is_some();
         let receiving = Receiving::new(terms, has_options, start, turn.now);
         transfer.state = TransferState::Receiving(Box::new(receiving));
-        transfer.fall_silent(turn);
         self.ready(id, turn);
     }
 
@@ -384,27 +381,27 @@ impl Engine {
 
     fn refuse(
         &mut self,
-        refusal: Refusal,
+        refusal: TftpRefusal,
         subject: Subject,
         write: bool,
         datagram: Datagram<'_>,
         turn: &mut TurnContext<'_>,
     ) {
-        let (code, text) = refusal_text(refusal);
+        let (code, text) = refusal.text();
         self.reply(datagram, Control::error(code, text), turn.counters);
         self.note_refusal(refusal, subject, write, datagram, turn);
     }
 
     fn note_refusal(
         &mut self,
-        refusal: Refusal,
+        refusal: TftpRefusal,
         subject: Subject,
         write: bool,
         datagram: Datagram<'_>,
         turn: &TurnContext<'_>,
     ) {
         let verb = if write { Verb::Send } else { Verb::Fetch };
-        let (about, outcome) = ((verb, subject), Outcome::Refused(refusal));
+        let (about, outcome) = ((verb, subject), Outcome::Refused(refusal.into()));
         let record = Record::new(Protocol::Tftp, datagram.peer, about, turn.now, outcome);
         self.note(record, turn.counters);
     }
@@ -421,11 +418,11 @@ fn wanted<'a>(request: &Request<'a>, write: bool, datagram: Datagram<'_>) -> pol
 }
 
 /// Returns the file of the transfer that a decision leads to, if the requested form is served.
-fn file_of(action: &Action<'_>, requested: &[u8], has_form: bool) -> Result<File, Refusal> {
+fn file_of(action: &Action<'_>, requested: &[u8], has_form: bool) -> Result<File, TftpRefusal> {
     let file = match action {
-        Action::Refuse(why) => Err(Refusal::from(*why)),
+        Action::Refuse(why) => Err(TftpRefusal::from(*why)),
         // A client off the access list never gets an ERROR.
-        Action::ServeOverride(_) if !has_form => Err(Refusal::AccessDenied),
+        Action::ServeOverride(_) if !has_form => Err(TftpRefusal::AccessDenied),
         Action::Serve(entry) | Action::ServeOverride(entry) => Ok(File::Read(Arc::clone(entry))),
         Action::Store { rule, name } => Ok(File::Write(Box::new(Target {
             name: **name,
@@ -440,17 +437,17 @@ fn file_of(action: &Action<'_>, requested: &[u8], has_form: bool) -> Result<File
             words: None,
         }))),
         // TFTP has no passwords.
-        Action::NeedsCredentials { .. } => Err(Refusal::Credentials(CredentialFault::OverTftp)),
+        Action::NeedsCredentials { .. } => Err(TftpRefusal::Protected),
         // Never decided for TFTP, which reaches neither the CA's certificate nor the vault, deletes
         // nothing, and has no redirects.
         Action::ServeCa(_)
         | Action::Vault { .. }
         | Action::Quarantine { .. }
         | Action::Delete { .. }
-        | Action::Redirect(_) => Err(Refusal::NoSuchFile),
+        | Action::Redirect(_) => Err(TftpRefusal::NoSuchFile),
     };
     match file {
-        Ok(_) if !has_form => Err(Refusal::ModeUnknown),
+        Ok(_) if !has_form => Err(TftpRefusal::ModeUnknown),
         file => file,
     }
 }

@@ -11,9 +11,10 @@ use crate::session::tftp::ending::record;
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::finished::{Content, Finished};
 use crate::session::tftp::receive::{Received, Receiving};
+use crate::session::tftp::refusal::TftpRefusal;
 use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, Target, TransferId, TransferState, ticket};
-use crate::session::{Failure, Outcome, Record, Refusal, TurnContext};
+use crate::session::{Failure, Outcome, Record, TurnContext};
 use crate::vault::request::Precondition;
 use crate::vault::upload::{OnExists, PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
@@ -53,7 +54,6 @@ impl Engine {
             let sends = u32::from(receiving.unproven_sends());
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
             self.half_open.count -= 1;
-            transfer.end_silence(turn);
         }
         let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;
         match received {
@@ -66,7 +66,7 @@ impl Engine {
                 self.ready(id, turn);
             }
             Received::Whole => self.store(id, turn),
-            Received::TooLarge => self.refuse_open(id, Refusal::UploadTooLarge, turn),
+            Received::TooLarge => self.refuse_open(id, TftpRefusal::UploadTooLarge, turn),
             Received::SizeDiffers { announced } => self.refuse_size(id, announced, turn),
             Received::Stale => turn.counters.tftp_stale_acks.up(),
         }
@@ -236,7 +236,7 @@ impl Engine {
         let TransferState::Receiving(receiving) = &mut transfer.state else { return };
         self.upload_bytes_held -= receiving.bytes_held();
         receiving.handle_stored();
-        turn.admission.slots.end(transfer.peer.ip(), transfer.is_silent, turn.now);
+        turn.admission.slots.end(transfer.peer.ip(), turn.now);
         turn.counters.uploads_stored.up();
         let words = match &mut transfer.file {
             File::Write(target) => target.words.take(),

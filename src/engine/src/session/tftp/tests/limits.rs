@@ -1,13 +1,12 @@
 //! Limits: slots, pools, budgets, rate limits.
 
 use super::*;
-use crate::admission::slots::{IdlePlace, Overflow};
+use crate::admission::slots::Overflow;
 use crate::session::Refusal;
 
 fn one_client(overflow: Overflow) -> Bench {
     Bench::with(|policy| {
         policy.slots.clients_max = 1;
-        policy.slots.idle_place = IdlePlace::Keep;
         policy.slots.hold = Duration::from_secs(1);
         policy.slots.overflow = overflow;
     })

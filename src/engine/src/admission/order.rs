@@ -375,7 +375,7 @@ mod tests {
             }
             order.in_flight
         };
-        assert!((100..130).contains(&in_flight(50, 20)), "{}", in_flight(50, 20));
+        assert!((100..170).contains(&in_flight(50, 20)), "{}", in_flight(50, 20));
         assert_eq!(in_flight(50_000, 0), 6_400);
         assert!((1_500..3_500).contains(&in_flight(20_000, 10)), "{}", in_flight(20_000, 10));
     }

@@ -22,8 +22,9 @@ const SAMPLE_WEIGHT: f32 = 1.0 / 64.0;
 /// The estimate of one worker.
 #[derive(Debug)]
 pub(super) struct Probe {
-    /// The part of a round trip that is waiting, 0 to 1.
-    queued_part: f32,
+    /// The part of a round trip that is waiting, 0 to 1, as found by the last two tries. The larger
+    /// one counts: a busy host makes a try look like a long line.
+    found: [f32; 2],
     /// The average round trip while nothing is tried, in microseconds; 0 before the first.
     usual_us: f32,
     /// Round trips since the last try.
@@ -39,7 +40,7 @@ pub(super) struct Probe {
 impl Default for Probe {
     fn default() -> Self {
         Probe {
-            queued_part: 1.0,
+            found: [1.0; 2],
             usual_us: 0.0,
             samples: 0,
             tried: (0.0, 0),
@@ -52,7 +53,7 @@ impl Default for Probe {
 impl Probe {
     /// Returns which part of a round trip is waiting, 0 to 1; 1 before it was tried.
     pub(super) fn queued_part(&self) -> f32 {
-        self.queued_part
+        self.found[0].max(self.found[1])
     }
 
     /// An answer came after `took`.
@@ -94,11 +95,16 @@ impl Probe {
 
     fn end(&mut self, now: Instant) {
         let (sum, count) = self.tried;
+        let before = self.found[1];
         if count > 0 {
-            self.queued_part = (1.0 - sum / count as f32 / self.usual_us).clamp(0.0, 1.0);
+            let part = (1.0 - sum / count as f32 / self.usual_us).clamp(0.0, 1.0);
+            self.found = [before, part];
         }
         let took = now - self.at;
-        self.at = now + (took * INTERVAL_TRIES).max(INTERVAL_MIN);
+        let interval = (took * INTERVAL_TRIES).max(INTERVAL_MIN);
+        // Good news is tried again at once.
+        let is_news = self.found[1] < before / 2.0;
+        self.at = now + if is_news { Duration::ZERO } else { interval };
         (self.until, self.samples) = (None, 0);
     }
 }

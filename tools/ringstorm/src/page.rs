@@ -1,4 +1,4 @@
-//! The report as one page: figures and plots, nothing loaded from anywhere.
+//! The report as one page, or one plot as a picture: nothing loaded from anywhere.
 //!
 //! Writes text only.
 
@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
+use crate::harness::back;
 use crate::harness::tally::COLUMN;
 
 const WIDTH: f64 = 860.0;
@@ -22,6 +23,8 @@ pub(crate) struct Curve<'a> {
     pub(crate) timeline: &'a [u32],
     /// Microseconds from a file's request to its end.
     pub(crate) file_us: &'a Histogram<u64>,
+    /// Phones back over time.
+    pub(crate) back: back::Curve,
 }
 
 /// The page of a run whose report for people is `text`.
@@ -38,11 +41,59 @@ pub(crate) fn page(curves: &[Curve<'_>], is_good: bool, text: &str) -> String {
     let verdict = if is_good { "Every file arrived whole." } else { "Something failed." };
     let _ = write!(out, "<p>{verdict}</p><pre>{}</pre>", escape(text));
     legend(curves, &mut out);
+    let _ = write!(out, "<h2>Phones back over time</h2>");
+    begin(&mut out);
+    returns(curves, &mut out);
+    out.push_str("</svg>");
     let _ = write!(out, "<h2>Files completed over time (each second)</h2>");
     completions(curves, &mut out);
     let _ = write!(out, "<h2>File time: share of files at most this long</h2>");
     distribution(curves, &mut out);
     out
+}
+
+/// Phones back over time as a picture.
+pub(crate) fn chart(curves: &[Curve<'_>]) -> String {
+    let line = 18.0;
+    let (width, plot) = (WIDTH + 2.0 * MARGIN, HEIGHT + MARGIN);
+    let height = plot + line * (curves.len() + 1) as f64;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" font-family=\"system-ui,sans-serif\" font-size=\"12\">\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>"
+    );
+    returns(curves, &mut out);
+    for (number, group) in curves.iter().enumerate() {
+        let (y, colour) = (plot + line * (number + 1) as f64, colour(number));
+        let label = escape(group.label);
+        let _ = write!(
+            out,
+            "<rect x=\"{MARGIN}\" y=\"{}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>\
+             <text x=\"{}\" y=\"{y}\">{label}</text>",
+            y - 10.0,
+            MARGIN + 16.0
+        );
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+fn returns(curves: &[Curve<'_>], out: &mut String) {
+    let series: Vec<_> = curves.iter().map(|group| group.back.series()).collect();
+    let ends = series.iter().flat_map(|points| points.last()).map(|point| point.0);
+    let end = ends.fold(0.0, f64::max).max(1e-3);
+    let most = curves.iter().map(|group| group.back.phones()).max().unwrap_or(0).max(1) as f64;
+    for tick in 0..=4 {
+        let share = f64::from(tick) / 4.0;
+        let up = format!("{:.0}", most * share);
+        axes(out, share, &format!("{:.2} s", end * share), &up);
+    }
+    for (number, points) in series.iter().enumerate() {
+        let across = |at: f64| at / end;
+        let start = points.first().map(|point| (across(point.0), 0.0));
+        let points = points.iter().map(|point| (across(point.0), point.1 as f64 / most));
+        polyline(out, start.into_iter().chain(points), number);
+    }
 }
 
 fn legend(curves: &[Curve<'_>], out: &mut String) {
@@ -150,12 +201,29 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_chart_is_a_picture_of_its_own_and_starts_where_the_first_phone_is_back() {
+        let empty = crate::harness::tally::histogram();
+        let mut back = back::Back::default();
+        for second in 1..=4 {
+            back.came(Duration::from_secs(second), Duration::from_secs(second));
+        }
+        let back = back.curve(Duration::ZERO);
+        let chart = chart(&[Curve { label: "a & b", timeline: &[], file_us: &empty, back }]);
+        assert!(chart.starts_with("<svg xmlns") && chart.ends_with("</svg>\n"));
+        assert!(chart.contains("a &amp; b") && chart.contains(">4.00 s<"));
+        assert!(chart.contains("points=\"261.0,230.0 261.0,175.0 "), "{chart}");
+    }
 
     #[test]
     fn a_page_of_an_empty_run_is_whole_and_loads_nothing() {
         let empty = crate::harness::tally::histogram();
-        let curve = Curve { label: "<script>", timeline: &[], file_us: &empty };
+        let back = back::Back::default().curve(Duration::ZERO);
+        let curve = Curve { label: "<script>", timeline: &[], file_us: &empty, back };
         let page = page(&[curve], true, "<script>");
         assert!(page.ends_with("</svg>"));
         assert!(!page.contains("<script>") && !page.contains("http"));

@@ -59,6 +59,12 @@ pub(crate) struct Command {
     /// Requests in the name of phones that never answer; what comes back is counted.
     #[arg(long, default_value_t = 0)]
     pub(crate) forge: u32,
+    /// Forged requests a second; 0 sends all at once.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) forge_pps: u64,
+    /// Garbage and forged requests go there instead: what the same noise costs where nobody reads.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) noise_to: Option<SocketAddr>,
     /// How long to wait for what the server sends to forged requests.
     #[arg(long, value_parser = duration, default_value = "15s")]
     pub(crate) forge_wait: Duration,
@@ -86,6 +92,9 @@ pub(crate) struct Command {
     /// Writes the report as a page with plots.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Writes the phones back over time as a picture (SVG).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chart: Option<PathBuf>,
     /// Prints the summary only.
     #[arg(long)]
     pub(crate) quiet: bool,

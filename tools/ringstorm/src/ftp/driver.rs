@@ -67,9 +67,9 @@ impl Driver for Phones<'_> {
 
     fn end(&mut self, mut caller: Caller, context: &mut Context<'_>) {
         caller.hang_up();
-        let has_failed = caller.has_failed();
+        let (has_failed, end) = (caller.has_failed(), context.since());
         let tally = &mut context.run.groups[caller.group];
-        tally.phone(context.now - caller.due(), !has_failed);
+        tally.phone(context.now - caller.due(), end, !has_failed);
         match (caller.role, has_failed, caller.phone.was_ended()) {
             (Role::Idle | Role::Slow, false, true) => tally.add(Count::Ended, 1_u64),
             (Role::Idle | Role::Slow, false, false) => tally.add(Count::Stayed, 1_u64),

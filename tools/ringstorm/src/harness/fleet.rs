@@ -323,7 +323,7 @@ impl<'g, D: Driver> Fleet<'g, D> {
         }
         for group in missing {
             self.run.groups[group].fail("unfinished".to_owned());
-            self.run.groups[group].phone(Duration::ZERO, false);
+            self.run.groups[group].lose_phone();
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Knows no protocol: a [`fleet::Driver`] says what a phone does.
 
+pub(crate) mod back;
 pub(crate) mod fleet;
 pub(crate) mod report;
 pub(crate) mod run;

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use super::back::{Curve, Point};
 use super::tally::{Count, GroupTally, Reason, Role, Run, Time};
 use crate::agents::Answers;
 use crate::clock::Usage;
@@ -85,6 +86,7 @@ pub(crate) enum Value {
     Reasons(BTreeMap<String, u64>),
     Pairs(Vec<(String, u64)>),
     Counts(Vec<u64>),
+    Points(Vec<Point>),
     Acknowledged(Vec<Acknowledgement>),
     Answers(Option<Answers>),
     Object(Object),
@@ -129,7 +131,7 @@ impl Report {
     /// The report of a run on so many threads, and of what it cost.
     pub(crate) fn new(
         format: &Format,
-        run: &Run,
+        (run, back): (&Run, &Curve),
         extra: Extra,
         threads: u32,
         (tool, server): (Usage, Option<Usage>),
@@ -151,6 +153,7 @@ impl Report {
             ("lag", Value::Times(times(&run.lag_us))),
             ("tool", Value::Object(format.cost(tool, all))),
             ("server", server.map_or(Value::Nothing, |it| Value::Object(format.cost(it, all)))),
+            ("back", Value::Object(back.json(run.resends()))),
         ];
         values.extend(extra.values);
         let groups = run.groups.iter().map(|group| object(format.fields, group)).collect();
@@ -170,6 +173,7 @@ impl Report {
         if run.groups.is_empty() || run.groups.iter().any(|group| group.role == Role::Load) {
             let all = format!("{seconds:.2} s, {rate:.0} {}/s, {mib:.1} MiB/s", format.unit.0);
             line(&mut text, "all", all);
+            back.lines(run.resends()).into_iter().for_each(|(name, it)| line(&mut text, name, it));
         }
         if !run.acknowledged.is_empty() {
             let count = run.acknowledged.len();

@@ -13,7 +13,7 @@ use super::fleet::{Driver, Fleet, Gate};
 use super::report::{Extra, Format, Report};
 use super::tally::{Run, Time};
 use crate::clock::{self, Clock, Usage};
-use crate::page::{Curve, page};
+use crate::page::{Curve, chart, page};
 use crate::progress::Progress;
 use crate::spec::Command;
 
@@ -127,19 +127,27 @@ pub(crate) fn show(
     let tool = clock::usage("self").unwrap_or_default();
     let server_after = command.server_pid.and_then(cost_of);
     let server = server_before.zip(server_after).map(|(before, after)| after.since(before));
-    let report = Report::new(format, &run, extra, threads, (tool, server));
+    let back = run.back().curve(command.give_up);
+    let report = Report::new(format, (&run, &back), extra, threads, (tool, server));
     print!("{}", report.text);
     if let Some(path) = &command.json {
         let json = serde_json::to_string_pretty(&report.json).map_err(|fault| fault.to_string())?;
         write(path, &json)?;
     }
-    if let Some(path) = &command.html {
-        let curve = |it| {
-            let group: &super::tally::GroupTally = it;
-            Curve { label: &group.label, timeline: &group.timeline, file_us: &group[Time::File] }
-        };
+    let curve = |it| {
+        let group: &super::tally::GroupTally = it;
+        let back = group.back.curve(command.give_up);
+        let (label, timeline) = (group.label.as_str(), group.timeline.as_slice());
+        Curve { label, timeline, file_us: &group[Time::File], back }
+    };
+    if command.html.is_some() || command.chart.is_some() {
         let curves: Vec<Curve<'_>> = run.groups.iter().map(curve).collect();
-        write(path, &page(&curves, report.is_good, &report.text))?;
+        if let Some(path) = &command.html {
+            write(path, &page(&curves, report.is_good, &report.text))?;
+        }
+        if let Some(path) = &command.chart {
+            write(path, &chart(&curves))?;
+        }
     }
     Ok(report.is_good)
 }

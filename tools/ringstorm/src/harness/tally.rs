@@ -9,6 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use rustls::HandshakeKind;
 
+use super::back::Back;
 use crate::vault::Acknowledgement;
 
 /// Longest time that is measured: an hour, in microseconds.
@@ -139,6 +140,8 @@ pub(crate) struct GroupTally {
     reasons: [BTreeMap<String, u64>; REASONS],
     /// Files that ended well, by [`COLUMN`].
     pub(crate) timeline: Vec<u32>,
+    /// Phones back over time.
+    pub(crate) back: Back,
 }
 
 /// What happened in a run.
@@ -209,6 +212,20 @@ impl Run {
         load.map(|group| group[count]).sum()
     }
 
+    /// Phones back over time in the groups that are there for the load.
+    pub(crate) fn back(&self) -> Back {
+        let mut all = Back::default();
+        let load = self.groups.iter().filter(|group| group.role == Role::Load);
+        load.for_each(|group| all.merge(&group.back));
+        all
+    }
+
+    /// How often phones of those groups had to say something again.
+    pub(crate) fn resends(&self) -> u64 {
+        let load = self.groups.iter().filter(|group| group.role == Role::Load);
+        load.map(GroupTally::resends).sum()
+    }
+
     /// Whether anything failed that was to succeed.
     pub(crate) fn has_failures(&self) -> bool {
         let bad = [Count::FilesFailed, Count::PhonesFailed, Count::Unasked];
@@ -227,6 +244,7 @@ impl GroupTally {
             times: std::array::from_fn(|_| histogram()),
             reasons: Default::default(),
             timeline: Vec::new(),
+            back: Back::default(),
         }
     }
 
@@ -247,6 +265,7 @@ impl GroupTally {
         for (own, other) in self.timeline.iter_mut().zip(other.timeline) {
             *own += other;
         }
+        self.back.merge(&other.back);
     }
 
     /// That happened so often.
@@ -281,15 +300,28 @@ impl GroupTally {
         self.because(Reason::Failures, why);
     }
 
-    /// A phone is through.
-    pub(crate) fn phone(&mut self, took: Duration, is_good: bool) {
+    /// A phone is through, `end` after the phones might begin.
+    pub(crate) fn phone(&mut self, took: Duration, end: Duration, is_good: bool) {
         match is_good {
             true => {
                 self.add(Count::PhonesGood, 1_u64);
                 self.took(Time::Boot, took);
+                self.back.came(end, took);
             }
-            false => self.add(Count::PhonesFailed, 1_u64),
+            false => self.lose_phone(),
         }
+    }
+
+    /// A phone did not come back.
+    pub(crate) fn lose_phone(&mut self) {
+        self.add(Count::PhonesFailed, 1_u64);
+        self.back.lose();
+    }
+
+    /// How often its phones had to say something again.
+    pub(crate) fn resends(&self) -> u64 {
+        let again = [Count::Retries, Count::Again, Count::Waits, Count::Reopened];
+        again.iter().map(|count| self[*count]).sum()
     }
 
     /// A connection was secured.

@@ -228,7 +228,7 @@ impl Caller {
             self.has_ended = true;
             if self.role != Role::Slow {
                 let is_good = !fleet::Caller::has_failed(self);
-                run.groups[self.group].phone(now - self.due, is_good);
+                run.groups[self.group].phone(now - self.due, since, is_good);
             }
         }
     }

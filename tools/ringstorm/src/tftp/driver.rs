@@ -174,6 +174,7 @@ impl Driver for Phones {
             self.outgoing.sends.push((place, transmit.to, self.outgoing.bytes.len()));
             self.sent += 1;
         }
+        let since = context.since();
         let tally = &mut context.run.groups[caller.group];
         if let Some(result) = caller.boot.poll_result() {
             let is_right = caller.is_whole(&result, &self.groups[caller.group]);
@@ -181,7 +182,7 @@ impl Driver for Phones {
         }
         if !caller.has_ended && caller.boot.has_booted_or_failed() {
             caller.has_ended = true;
-            tally.phone(context.now - caller.due, !caller.boot.is_lost());
+            tally.phone(context.now - caller.due, since, !caller.boot.is_lost());
         }
     }
 

@@ -98,6 +98,8 @@ fn prepare(command: &Command) -> Result<(Storm, Gate), String> {
         ports,
         junk_pps: command.junk_pps,
         forge: command.forge,
+        forge_pps: command.forge_pps,
+        to: command.noise_to,
         name: forged_name.unwrap_or_else(|| "46xxsettings.txt".to_owned()),
         forge_wait: command.forge_wait,
     };

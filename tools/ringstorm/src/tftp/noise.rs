@@ -16,8 +16,8 @@ use crate::network::{Network, PhoneAddress};
 pub(crate) const JUNK_ADDRESSES: u32 = 256;
 /// Datagrams of garbage in one turn.
 const JUNK_PER_TURN: u64 = 1_024;
-/// How often garbage is sent: seldom enough that one call sends many.
-const JUNK_EVERY: Duration = Duration::from_millis(1);
+/// How often noise at a rate is sent: seldom enough that one call sends many.
+const NOISE_EVERY: Duration = Duration::from_millis(1);
 /// Forged requests in one turn.
 const FORGED_PER_TURN: u32 = 128;
 
@@ -31,6 +31,8 @@ pub(crate) struct Noise {
     junk_answers: u64,
     request: Vec<u8>,
     forge: u32,
+    forge_pps: u64,
+    to: Option<SocketAddr>,
     forged: Vec<u16>,
     forge_wait: Duration,
     forge_until: Option<Instant>,
@@ -47,6 +49,10 @@ pub(crate) struct Loudness {
     pub(crate) junk_pps: u64,
     /// Forged requests.
     pub(crate) forge: u32,
+    /// Forged requests a second; 0 for all at once.
+    pub(crate) forge_pps: u64,
+    /// Where all of it goes instead of to the server.
+    pub(crate) to: Option<SocketAddr>,
     /// The file that they ask for.
     pub(crate) name: String,
     /// How long to wait for what comes back.
@@ -67,6 +73,8 @@ impl Noise {
             junk_answers: 0,
             request: Request { name, mode: Mode::Octet, options }.encode_read(),
             forge: loudness.forge,
+            forge_pps: loudness.forge_pps,
+            to: loudness.to,
             forged: Vec::new(),
             forge_wait: loudness.forge_wait,
             forge_until: None,
@@ -78,9 +86,10 @@ impl Noise {
     pub(crate) fn send(
         &mut self,
         network: &mut Network,
-        to: SocketAddr,
+        server: SocketAddr,
         now: Instant,
     ) -> io::Result<()> {
+        let to = self.to.unwrap_or(server);
         let count = self.junk_due(now);
         let mut junk = [0; 600];
         // Behind the addresses of the forged requests, whose answers are counted apart.
@@ -94,7 +103,7 @@ impl Noise {
         }
         for _ in 0..FORGED_PER_TURN {
             let number = self.forged.len() as u32;
-            if number >= self.forge {
+            if number >= self.forge_due(now) {
                 break;
             }
             self.forged.push(0);
@@ -108,9 +117,18 @@ impl Noise {
         if self.junk_pps == 0 || now < self.junk_at {
             return 0;
         }
-        self.junk_at = now + JUNK_EVERY;
+        self.junk_at = now + NOISE_EVERY;
         let due = u128::from(self.junk_pps) * u128::from(now.as_micros()) / 1_000_000;
         (due as u64).saturating_sub(self.junk_sent).min(JUNK_PER_TURN)
+    }
+
+    /// How many forged requests are to be sent by now.
+    fn forge_due(&self, now: Instant) -> u32 {
+        if self.forge_pps == 0 {
+            return self.forge;
+        }
+        let due = u128::from(self.forge_pps) * u128::from(now.as_micros()) / 1_000_000;
+        (due as u64).min(u64::from(self.forge)) as u32
     }
 
     /// A datagram came to a place that no phone has.
@@ -131,7 +149,7 @@ impl Noise {
     /// When [`Noise::send`] wants to be called.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if (self.forged.len() as u32) < self.forge {
-            return Some(now);
+            return Some(if self.forge_pps > 0 { now + NOISE_EVERY } else { now });
         }
         if self.junk_pps > 0 { Some(self.junk_at) } else { self.forge_until }
     }

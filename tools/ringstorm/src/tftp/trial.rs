@@ -68,6 +68,8 @@ fn phones_on_shared_sockets_and_on_their_own_all_come_back() {
         let (run, _) = run(&format!("--phones 100 --file settings --file firmware {sockets}"));
         assert_eq!(run.groups[0][Count::PhonesGood], 100, "{sockets}");
         assert_eq!(run.groups[0][Count::Bytes], 100 * 202_000, "{sockets}");
+        let series = run.back().curve(Duration::ZERO).series();
+        assert_eq!((series.len(), series[99].1), (100, 100), "{sockets}");
         assert!(!run.has_failures());
     }
 }
@@ -123,6 +125,21 @@ fn forged_requests_and_garbage_are_counted() {
 }
 
 #[test]
+fn forged_requests_come_at_their_rate_and_noise_goes_where_it_is_told_to() {
+    let unread = UdpSocket::bind("127.0.0.1:0").unwrap();
+    unread.set_nonblocking(true).unwrap();
+    let to = unread.local_addr().unwrap();
+    let (run, traffic) = run(&format!(
+        "--phones 5 --file settings --forge 30 --forge-pps 200 --forge-wait 50ms --noise-to {to}"
+    ));
+    assert!(!run.has_failures());
+    assert!(traffic.forged.iter().all(|sends| *sends == 0), "{:?}", traffic.forged);
+    assert!(run.wall >= Duration::from_millis(30 * 1_000 / 200), "{:?}", run.wall);
+    let mut buffer = [0; 2_048];
+    assert_eq!((0..30).filter(|_| unread.recv(&mut buffer).is_ok()).count(), 30);
+}
+
+#[test]
 fn phones_speak_ipv6() {
     let (run, _) = run_at(serve("[::1]:0"), "--phones 20 --file settings --file firmware");
     assert!(!run.has_failures());
@@ -136,6 +153,8 @@ fn a_silent_server_is_given_up() {
     let (run, _) = run_at(here, "--phones 4 --file settings --timer 20ms --tries 3");
     assert_eq!(run.groups[0][Reason::Failures].get("timed out"), Some(&4));
     assert_eq!(run.groups[0][Count::Retries], 12);
+    let back = run.back().curve(Duration::from_secs(7));
+    assert_eq!((back.phones(), back.series().len(), run.resends()), (4, 0, 12));
     let (run, _) = run_at(here, "--phones 4 --file settings --give-up 100ms");
     assert_eq!(run.groups[0][Reason::Failures].get("unfinished"), Some(&4));
 }

@@ -1,5 +1,6 @@
 """A server under test as a process: started on chosen cores, measured, ended. Knows no protocol."""
 
+import contextlib
 import os
 import re
 import resource
@@ -131,6 +132,21 @@ class Server:
                     break
                 except OSError:
                     time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def shaped(rate):
+    """Lets packets pass at this rate only, in this namespace: the server's and the phones' alike."""
+    if not rate:
+        yield
+        return
+    tc = lambda do, *words: subprocess.run(
+        ["tc", "qdisc", do, "dev", "lo", "root", *words], check=True)
+    tc("add", "tbf", "rate", rate, "burst", "16kb", "limit", "128kb")
+    try:
+        yield
+    finally:
+        tc("del")
 
 
 def send(pid, number):

@@ -10,7 +10,8 @@ import socket
 import statistics
 import subprocess
 
-from compared.machine import KIB, MIB, REPO, Server, calls_in, say, shown, unpacked
+from compared import pictures
+from compared.machine import KIB, MIB, REPO, Server, calls_in, say, shaped, shown, unpacked
 
 ADDRESS = ("127.0.0.1", 69)
 FILES = {
@@ -21,6 +22,7 @@ FILES = {
     "small.cfg": 2 * KIB,
     "image.bin": MIB,
     "firmware.bin": 8 * MIB,
+    "large.bin": 10_000_000,
 }
 # A run that takes longer than this is given up; what was not served by then counts as not served.
 GIVE_UP_S = 120
@@ -29,16 +31,35 @@ GIVE_UP_S = 120
 class Load:
     """One load: what the phones do, whom it is run against, and which figure is compared."""
 
-    def __init__(self, name, what, metric, unit, rivals, storm, config="", base=None, trace=False):
+    def __init__(self, name, what, metric, unit, rivals, storm, config="", base=None, trace=False,
+                 is_storm=False, link=None, give_up_s=GIVE_UP_S):
         self.name, self.what, self.metric, self.unit = name, what, metric, unit
         self.rivals, self.storm, self.config = rivals, storm.split(), config
         self.base, self.trace = base, trace
+        # Whether it is about when phones are back, and the rate of the link to them.
+        self.is_storm, self.link, self.give_up_s = is_storm, link, give_up_s
 
+
+# The same server without an order of service, and everybody else.
+EVERYBODY = ["first_come", "dnsmasq", "tftpd-hpa", "atftpd", "bare loop"]
+# What nobody reads.
+UNREAD = ("127.0.0.1", 9)
 
 LOADS = [
     Load("storm", "10,000 phones at once, 32 KiB each, lock-step, timer 1 s", "served_per_s",
-         "phones served a second", ["dnsmasq", "tftpd-hpa", "bare loop"],
-         "--phones 10000 --file settings.txt --timer 1s --tries 10"),
+         "phones served a second", EVERYBODY,
+         "--phones 10000 --file settings.txt --timer 1s --tries 10", is_storm=True),
+    Load("storm-18k", "18,000 phones at once, 32 KiB each, lock-step, timer 1 s", "served_per_s",
+         "phones served a second", EVERYBODY,
+         "--phones 18000 --file settings.txt --timer 1s --tries 10", is_storm=True),
+    Load("storm-noise", "10,000 phones at once beside 50,000 datagrams of garbage and 500 forged "
+         "requests a second", "back_max_s", "s until all are back", ["noise elsewhere"],
+         "--phones 10000 --file settings.txt --timer 1s --tries 10 --junk-pps 50000 --forge 5000 "
+         "--forge-pps 500 --forge-wait 1s", is_storm=True),
+    Load("storm-thin", "20 phones, 10 MB each, blksize 1428, through a link of 10 Mb/s",
+         "phone_seconds", "phone-seconds", EVERYBODY,
+         "--phones 20 --file large.bin --blksize 1428 --timer 1s --tries 10", is_storm=True,
+         link="10mbit", give_up_s=600),
     Load("boot", "5,000 phones at once, two files of 20 KB, timer 4 s", "served_per_s",
          "phones served a second", ["dnsmasq", "tftpd-hpa"],
          "--phones 5000 --file first.cfg --file second.cfg --timer 4s --tries 5"),
@@ -72,7 +93,8 @@ LOADS = [
          "--phones 20000 --file settings.txt --timer 1s --tries 10"),
 ]
 # Of these figures less is better.
-LESS_IS_BETTER = {"p99_small_ms", "bytes_per_transfer", "cpu_us_per_block", "calls_per_block"}
+LESS_IS_BETTER = {"p99_small_ms", "bytes_per_transfer", "cpu_us_per_block", "calls_per_block",
+                  "phone_seconds", "back_p50_s", "back_max_s"}
 
 
 # --- the servers -------------------------------------------------------------------------------
@@ -80,6 +102,8 @@ LESS_IS_BETTER = {"p99_small_ms", "bytes_per_transfer", "cpu_us_per_block", "cal
 def ringpost_config(work, load, ports):
     single = 'ports = "single"\n' if ports == "single" else ""
     config = load.config if ports != "unlimited" else ""
+    if ports == "first_come":
+        config += '[storm]\norder = "first_come"\n'
     path = work / f"ringpost-{ports}.toml"
     path.write_text(
         f'data_dir = "{work}"\n[tftp]\nlisten = ["127.0.0.1:69"]\nroot = ["files"]\n{single}'
@@ -91,8 +115,10 @@ def ringpost_config(work, load, ports):
 def command_of(server, work, load):
     """The command line that starts a server, or None if it is not here."""
     files = str(work / "files")
-    if server in ("ringpost", "single port", "no limit", "without garbage"):
-        ports = {"single port": "single", "no limit": "unlimited"}.get(server, "pool")
+    if server in ("ringpost", "first_come", "single port", "no limit", "without garbage",
+                  "noise elsewhere"):
+        ports = {"single port": "single", "no limit": "unlimited",
+                 "first_come": "first_come"}.get(server, "pool")
         binary = REPO / "target/release/ringpost"
         config = ringpost_config(work, load, ports)
         return [str(binary), "serve", "--config", str(config)] if binary.exists() else None
@@ -147,7 +173,8 @@ def one_run(server, load, work, trace=False):
             say(f"  {server} does not start")
             return None
         cpu_before = running.cpu_us()
-        report = storm(server, load, work)
+        with shaped(load.link):
+            report = storm(server, load, work)
         figures = figures_of(report)
         figures["cpu_us"] = running.cpu_us() - cpu_before
         figures["idle_bytes"], figures["peak_bytes"] = running.idle_bytes, running.peak_bytes
@@ -169,12 +196,17 @@ def storm(server, load, work):
     if server == "without garbage":
         at = options.index("--junk-pps")
         del options[at:at + 2]
+    unread = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if server == "noise elsewhere":
+        unread.bind(UNREAD)
+        options += ["--noise-to", f"{UNREAD[0]}:{UNREAD[1]}"]
     command = [
         str(REPO / "target/release/ringstorm"), f"{ADDRESS[0]}:{ADDRESS[1]}", *options, "--root",
-        str(work / "files"), "--give-up", f"{GIVE_UP_S}s", "--json", str(out), "--quiet",
+        str(work / "files"), "--give-up", f"{load.give_up_s}s", "--json", str(out), "--quiet",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=GIVE_UP_S + 60,
-                          check=False)
+    with unread:
+        done = subprocess.run(command, capture_output=True, text=True,
+                              timeout=load.give_up_s + 60, check=False)
     if not out.exists():
         raise SystemExit(f"ringstorm failed: {' '.join(command)}\n{done.stderr}{done.stdout}")
     return json.loads(out.read_text())
@@ -195,6 +227,7 @@ def figures_of(report):
         "blocks_per_s": total("blocks") / seconds,
         "mb_per_s": total("bytes") / seconds / 1e6,
         "p99_small_ms": small["file"]["p99_ms"] if small["files_good"] else float("inf"),
+        **pictures.figures(report["back"]),
     }
 
 
@@ -216,7 +249,9 @@ def compare(load, work, pairs):
             rounds[server].append(figures)
             say(f"  {load.name} {number + 1}/{pairs} {server}: {shown(figures[load.metric])} "
                 f"{load.unit}, {figures['served']} of {figures['phones']} phones in "
-                f"{figures['seconds']:.1f} s, {figures['cpu_us_per_block']:.2f} us CPU a block, "
+                f"{figures['seconds']:.1f} s, half after {shown(figures['back_p50_s'])} s, "
+                f"{shown(figures['phone_seconds'])} phone-seconds, "
+                f"{figures['cpu_us_per_block']:.2f} us CPU a block, "
                 f"{figures['peak_bytes'] / MIB:.1f} MiB")
     for server in servers:
         if load.trace and rounds[server] and shutil.which("strace"):
@@ -227,6 +262,7 @@ def compare(load, work, pairs):
                     figures["calls_per_block"] = traced["calls_per_block"]
     return {
         "name": load.name, "what": load.what, "metric": load.metric, "unit": load.unit,
+        "is_storm": load.is_storm,
         "servers": {server: summary(runs, rounds["ringpost"], load.metric)
                     for server, runs in rounds.items()},
     }
@@ -238,7 +274,7 @@ def summary(runs, ours, metric):
     keys = [key for key in runs[0] if isinstance(runs[0][key], (int, float))]
     median = {key: statistics.median(run[key] for run in runs) for key in keys}
     ratios = {}
-    for key in {metric, "cpu_us_per_block", "calls_per_block"} & set(keys):
+    for key in ({metric} | LESS_IS_BETTER) & set(keys):
         each = [ratio(key, mine[key], run[key]) for mine, run in zip(ours, runs) if key in mine]
         each = [one for one in each if one is not None]
         if each:
@@ -273,4 +309,26 @@ def markdown(results):
                 f"| {middle['cpu_us_per_block']:.2f} | {shown(middle.get('calls_per_block'))} "
                 f"| {middle['peak_bytes'] / MIB:.1f} | {'' if own else f'{times:.2f} x'} |")
         lines.append("")
+        if load["is_storm"]:
+            lines += returns(load)
     return "\n".join(lines)
+
+
+def returns(load):
+    """When phones were back, as a table; ratios are those of the others to Ringpost."""
+    lines = ["| server | half back s | 90 % s | all back s | half / all | phone-seconds "
+             "| resends a phone | half x | all x | phone-seconds x |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+    for server, one in load["servers"].items():
+        if one is None:
+            continue
+        middle, keys = one["median"], ("back_p50_s", "back_max_s", "phone_seconds")
+        times = ["" if server == "ringpost" or key not in one["ratio"]
+                 else f"{one['ratio'][key]:.2f}" for key in keys]
+        part = middle["back_p50_s"] / middle["back_max_s"] if middle["back_max_s"] else 0
+        part = f"{part:.2f}" if 0 < part <= 1 and middle["back_max_s"] != float("inf") else "-"
+        lines.append(
+            f"| {server} | {shown(middle['back_p50_s'])} | {shown(middle['back_p90_s'])} "
+            f"| {shown(middle['back_max_s'])} | {part} | {shown(middle['phone_seconds'])} "
+            f"| {middle['resends_per_phone']:.2f} | {' | '.join(times)} |")
+    return lines + [""]

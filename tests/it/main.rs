@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod adding;
+mod boots;
 mod commands;
 mod content;
 mod corpora;

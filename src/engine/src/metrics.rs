@@ -247,6 +247,20 @@ counters! {
     Gauge transfers_half_open,
     /// Client addresses that hold a session slot now.
     Gauge slots_used,
+    /// Phones that boot now: from the first request to 10 s after the end of the last transfer.
+    Gauge phones_booting,
+    /// Phones that wait now: for a session slot, or for an answer that is put off.
+    Gauge phones_waiting,
+    /// Phones that began to boot.
+    Total phones_begun,
+    /// Phones that are back: their boot is over, and its last transfer ended well.
+    Total phones_back,
+    /// Phones whose boot is over and whose last transfer ended in silence or failed.
+    Total phones_lost,
+    /// Transfers of phones that were not counted as booting because too many others do.
+    Total phones_unseen,
+    /// Transfers whose next answer the order of service puts off now.
+    Gauge order_waiting,
     /// Requests that wait for a session slot now.
     Gauge queue_waiting,
     /// Requests that waited for a session slot.

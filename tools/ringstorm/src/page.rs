@@ -59,7 +59,8 @@ pub(crate) fn chart(curves: &[Curve<'_>]) -> String {
     let height = plot + line * (curves.len() + 1) as f64;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" font-family=\"system-ui,sans-serif\" font-size=\"12\">\
+         width=\"{width}\" height=\"{height}\" font-family=\"system-ui,sans-serif\" \
+         font-size=\"12\">\
          <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>"
     );
     returns(curves, &mut out);

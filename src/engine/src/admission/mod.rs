@@ -5,6 +5,7 @@
 
 pub mod access;
 mod bloom;
+pub mod booting;
 mod boots;
 pub mod budget;
 pub mod guesses;
@@ -21,6 +22,7 @@ pub mod strangers;
 
 use std::sync::Arc;
 
+use booting::Booting;
 use budget::Budget;
 use guesses::Guesses;
 use rate_limit::RateLimits;
@@ -31,6 +33,8 @@ use slots::{SharedSlots, Slots};
 pub struct Admission {
     /// The clients that hold a session slot, and those that wait for one.
     pub slots: Slots,
+    /// The phones that boot: who is back, and who is not.
+    pub booting: Booting,
     /// Sends to peers that have not answered yet, by subnet.
     pub budget: Budget,
     /// Requests for names that do not exist.
@@ -45,6 +49,7 @@ impl Admission {
     pub fn new(worker: usize, shared: Arc<SharedSlots>, rate_limits: Arc<RateLimits>) -> Self {
         Admission {
             slots: Slots::new(worker, shared),
+            booting: Booting::default(),
             budget: Budget::default(),
             guesses: Guesses::default(),
             rate_limits,

@@ -150,6 +150,20 @@ impl Outcome {
         self != Outcome::Refused(Refusal::TooManyMisses { first: false })
     }
 
+    /// Returns whether the phone has what it came for, or an answer that lets it go on; otherwise
+    /// it fell silent, or was let down.
+    #[must_use]
+    pub fn lets_go_on(self) -> bool {
+        match self {
+            Outcome::Done
+            | Outcome::DoneUnacknowledged
+            | Outcome::Superseded
+            | Outcome::Aborted(_)
+            | Outcome::Refused(_) => true,
+            Outcome::TimedOut | Outcome::Stalled(_) | Outcome::Failed(_) => false,
+        }
+    }
+
     /// Counts one transfer that ended so.
     pub fn count(self, counters: &Counters) {
         match self {

@@ -11,6 +11,7 @@ use crate::certificates::CertificateStatus;
 use crate::daemon::exit::{Exit, Failure};
 use crate::observe::health::HealthState;
 use crate::observe::state::{FtpStatus, Status, StreamStatus};
+use crate::observe::storm::PhonesStatus;
 use crate::observe::{human_format, limits_status};
 
 /// Longest time for an answer.
@@ -130,6 +131,7 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
         outcomes.stored,
         human_format::bytes(outcomes.sent_bytes)
     )?;
+    write_phones(text, &status.phones)?;
     write_streams(text, &status.streams)?;
     write_ftp(text, &status.ftp)?;
     write_vault(text, &status.figures)?;
@@ -181,6 +183,33 @@ fn write_limits(text: &mut String, status: &Status) -> std::fmt::Result {
 
 fn shouted(state: HealthState) -> String {
     state.name().to_ascii_uppercase()
+}
+
+/// Writes nothing if no phone has ever booted.
+fn write_phones(text: &mut String, phones: &PhonesStatus) -> std::fmt::Result {
+    let PhonesStatus { booting, waiting, back, lost, .. } = phones;
+    if booting + back + lost == 0 {
+        return Ok(());
+    }
+    let since = |below_s: Option<u64>, last: u64| match below_s {
+        Some(end) => format!("< {end} s"),
+        None => format!("> {last} s"),
+    };
+    write!(text, "phones     {booting} boot, {waiting} wait, {back} back, {lost} lost")?;
+    let mut last = 0;
+    let mut before = "; under way by age:";
+    for age in &phones.by_age {
+        if age.phones > 0 {
+            write!(text, "{before} {} {}", age.phones, since(age.below_s, last))?;
+            before = ",";
+        }
+        last = age.below_s.unwrap_or(last);
+    }
+    writeln!(text)?;
+    match &phones.storm {
+        Some(storm) => writeln!(text, "storm      {}", storm.text()),
+        None => Ok(()),
+    }
 }
 
 /// Writes how many phones have a slot, if their number is limited.
@@ -282,6 +311,7 @@ fn write_vault(text: &mut String, figures: &BTreeMap<String, u64>) -> std::fmt::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::storm::{self, StormStatus};
 
     #[test]
     fn a_daemon_that_listens_everywhere_is_asked_on_this_machine() {
@@ -333,6 +363,37 @@ mod tests {
         assert_eq!(message("vault_kept", 0), "");
         assert!(message("vault_kept", 3).starts_with("vault      3 stored, 0 fetched"));
         assert!(message("vault_secrets_wrong", 2).contains("2 wrong secrets"));
+    }
+
+    #[test]
+    fn phones_are_told_once_one_has_booted_and_the_storm_with_them() {
+        let told = |phones: PhonesStatus| {
+            let mut text = String::new();
+            write_phones(&mut text, &phones).unwrap();
+            text
+        };
+        assert_eq!(told(PhonesStatus::default()), "");
+        let by_age = storm::by_age([5, 0, 2, 0, 0, 1]);
+        let some = PhonesStatus { booting: 9, waiting: 3, by_age, ..PhonesStatus::default() };
+        let right = "phones     9 boot, 3 wait, 0 back, 0 lost; \
+                     under way by age: 5 < 1 s, 2 < 5 s, 1 > 30 s\n";
+        assert_eq!(told(some.clone()), right);
+        let storm = Some(StormStatus {
+            is_active: false,
+            began_unix_s: 0,
+            seconds: 12.0,
+            phones: 200,
+            peak: 180,
+            back: 198,
+            lost: 2,
+            phone_seconds: 210.4,
+            back_after_s: [Some(1.25), Some(2.0), Some(2.5), None],
+        });
+        let text = told(PhonesStatus { storm, ..some });
+        let right = "storm      200 phones, 180 at once, 210 phone-seconds, \
+                     50 % back after 1.2 s, 90 % back after 2.0 s, 99 % back after 2.5 s, \
+                     2 never came back\n";
+        assert!(text.ends_with(right), "{text}");
     }
 
     #[test]

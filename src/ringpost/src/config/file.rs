@@ -22,6 +22,7 @@ use super::value::Size;
 use super::vault::Vault;
 use super::{redirects, snmp};
 use engine::admission::access::Range as Clients;
+use engine::admission::booting::STORM_PHONES_MIN_DEFAULT;
 use engine::admission::guesses::GuessLimits;
 use engine::admission::order::{DELAY_LIMIT, OrderLimits};
 use engine::admission::slots::SlotLimits;
@@ -77,6 +78,7 @@ pub(super) struct File {
     pub(super) admin: Option<Admin>,
     pub(super) slots: SlotLimits,
     pub(super) order: OrderLimits,
+    pub(super) storm_phones_min: u64,
     pub(super) guesses: GuessLimits,
     pub(super) access: Access,
     pub(super) redirects: Vec<Redirect>,
@@ -154,6 +156,7 @@ impl File {
     pub(super) fn read(table: &Spanned<DeTable<'_>>, found: &mut Findings) -> Self {
         let mut top = Section::top(table);
         let (http_limits, cache_control) = http::limits(top.section("http_limits", found), found);
+        let (order, storm_phones_min) = storm(top.section("storm", found), found);
         let file = File {
             data_dir: top.take("data_dir", found),
             workers: top
@@ -174,7 +177,8 @@ impl File {
             vault: Vault::read(top.section("vault", found), found),
             admin: Admin::read(top.section("admin", found), found),
             slots: sessions(top.section("sessions", found), found),
-            order: storm(top.section("storm", found), found),
+            order,
+            storm_phones_min,
             guesses: guesses(top.section("guesses", found), found),
             access: Access::read(top.section("access", found), found),
             redirects: rows(&mut top, "redirect", found, redirects::read),
@@ -329,7 +333,7 @@ fn sessions(mut section: Section<'_, '_>, found: &mut Findings) -> SlotLimits {
     limits
 }
 
-fn storm(mut section: Section<'_, '_>, found: &mut Findings) -> OrderLimits {
+fn storm(mut section: Section<'_, '_>, found: &mut Findings) -> (OrderLimits, u64) {
     let otherwise = OrderLimits::default();
     let at_once = section.number("at_once", 16..=65_536, "Ringpost", found);
     let delay: Option<Spanned<Duration>> = section.take("delay_max", found);
@@ -346,8 +350,9 @@ fn storm(mut section: Section<'_, '_>, found: &mut Findings) -> OrderLimits {
         at_once: at_once.map_or(otherwise.at_once, |packets| packets as u32),
         delay_max: delay.map_or(otherwise.delay_max, Spanned::into_inner),
     };
+    let phones_min = section.number("phones_min", 1..=TRANSFERS_LIMIT, "Ringpost", found);
     section.finish(found);
-    limits
+    (limits, phones_min.unwrap_or(STORM_PHONES_MIN_DEFAULT))
 }
 
 fn guesses(mut section: Section<'_, '_>, found: &mut Findings) -> GuessLimits {

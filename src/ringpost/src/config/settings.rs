@@ -200,6 +200,8 @@ pub(crate) struct Settings {
     pub(crate) group: Option<String>,
     /// How long running transfers may continue after a stop is requested.
     pub(crate) drain: Duration,
+    /// More phones than this that boot at once are a storm.
+    pub(crate) storm_phones_min: u64,
     /// The policy of the data path.
     pub(crate) policy: Arc<Policy>,
     /// The directories that files are served from; a [`RootId`] is an index into this list.
@@ -298,6 +300,7 @@ pub(super) fn resolve(path: &Path, file: File, disk: Disk, found: &mut Findings)
     Settings {
         file: path.to_owned(),
         workers: file.workers,
+        storm_phones_min: file.storm_phones_min,
         user: file.user,
         group: file.group,
         drain: file.drain,

@@ -257,6 +257,10 @@ impl Worker {
         counters.transfers_open.set(transfers_open as u64);
         counters.slots_used.set(self.admission.slots.used_here() as u64);
         counters.queue_waiting.set(self.admission.slots.waiting() as u64);
+        let order_waiting: usize = self.services.iter().map(Service::answers_waiting).sum();
+        counters.order_waiting.set(order_waiting as u64);
+        counters.phones_waiting.set((order_waiting + self.admission.slots.waiting()) as u64);
+        self.recorder.boots(&mut self.admission.booting, woke);
         self.recorder.turn_ended(woke, self.clock.now());
     }
 

@@ -105,6 +105,11 @@ pub(crate) trait Service: Send {
         0
     }
 
+    /// Returns the number of answers that the order of service puts off.
+    fn answers_waiting(&self) -> usize {
+        0
+    }
+
     /// Publishes the counters of this protocol.
     fn show_stats(&self, _: &Counters) {}
 

@@ -10,6 +10,7 @@ use crossbeam_queue::ArrayQueue;
 use hdrhistogram::{CreationError, Histogram};
 use parking_lot::Mutex;
 
+use engine::admission::booting::{AGES, BootOver, Booting};
 use engine::metrics::{Counter, Counters};
 use engine::protocol::Protocol;
 use engine::session::outcome::Label;
@@ -24,6 +25,10 @@ pub(crate) const RECORDS_MAX: usize = 4_096;
 const TURN_US_MAX: u64 = 60_000_000;
 /// Longest transfer that the histogram distinguishes, in milliseconds.
 const TRANSFER_MS_MAX: u64 = 86_400_000;
+/// Longest boot that the histogram distinguishes, in milliseconds.
+const BOOT_MS_MAX: u64 = 86_400_000;
+/// Most boots that wait to be collected; more are missing in what is told about a storm.
+const BOOTS_MAX: usize = 65_536;
 /// Significant digits kept: a precision of one percent.
 const DIGITS: u8 = 2;
 
@@ -63,6 +68,10 @@ pub(crate) struct Histograms {
     pub(crate) turn_us: Timing,
     /// Successful transfers in milliseconds.
     pub(crate) transfer_ms: Timing,
+    /// Boots of phones that are back, in milliseconds.
+    pub(crate) boot_ms: Timing,
+    /// The boots that are over since the last exchange.
+    pub(crate) boots: Vec<BootOver>,
 }
 
 impl Histograms {
@@ -71,12 +80,15 @@ impl Histograms {
     /// # Errors The bounds above are invalid for a histogram.
     pub(crate) fn new() -> Result<Self, CreationError> {
         let (turn_us, transfer_ms) = (Timing::new(TURN_US_MAX)?, Timing::new(TRANSFER_MS_MAX)?);
-        Ok(Histograms { turn_us, transfer_ms })
+        let boot_ms = Timing::new(BOOT_MS_MAX)?;
+        Ok(Histograms { turn_us, transfer_ms, boot_ms, boots: Vec::new() })
     }
 
     fn take_from(&mut self, other: &mut Histograms) {
         self.turn_us.take_from(&mut other.turn_us);
         self.transfer_ms.take_from(&mut other.transfer_ms);
+        self.boot_ms.take_from(&mut other.boot_ms);
+        self.boots.append(&mut other.boots);
     }
 }
 
@@ -87,6 +99,8 @@ pub(crate) struct WorkerStats {
     pub(crate) counters: Counters,
     /// Transfers by protocol, result and reason.
     ended: Box<[[Counter; Label::COUNT]; Protocol::ALL.len()]>,
+    /// Phones with a transfer under way, by how long ago they began.
+    ages: [Counter; AGES],
     turned_at_us: AtomicU64,
     handed: Mutex<Handed>,
 }
@@ -109,6 +123,7 @@ impl WorkerStats {
         Ok(WorkerStats {
             counters: Counters::default(),
             ended: Box::new(std::array::from_fn(|_| none())),
+            ages: std::array::from_fn(|_| Counter::default()),
             turned_at_us: AtomicU64::new(0),
             handed,
         })
@@ -118,6 +133,12 @@ impl WorkerStats {
     #[must_use]
     pub(crate) fn ended(&self, protocol: Protocol, label: Label) -> u64 {
         self.ended[protocol as usize][label as usize].value()
+    }
+
+    /// Returns how many phones with a transfer under way began how long ago.
+    #[must_use]
+    pub(crate) fn ages(&self) -> [u64; AGES] {
+        std::array::from_fn(|age| self.ages[age].value())
     }
 
     /// Returns when the worker's last turn ended.
@@ -178,6 +199,29 @@ impl StatsRecorder {
         if now.since(self.handed_at) >= HAND_OVER_EVERY {
             self.handed_at = now;
             self.stats.exchange(&mut self.own);
+        }
+    }
+
+    /// Records which phones boot, and those whose boot is over.
+    pub(crate) fn boots(&mut self, boots: &mut Booting, now: Instant) {
+        let counters = &self.stats.counters;
+        while let Some(over) = boots.poll_over(now) {
+            if over.is_back {
+                counters.phones_back.up();
+                let took = over.ended.since(over.began).as_millis();
+                self.own.boot_ms.record(u64::try_from(took).unwrap_or(u64::MAX));
+            } else {
+                counters.phones_lost.up();
+            }
+            if self.own.boots.len() < BOOTS_MAX {
+                self.own.boots.push(over);
+            }
+        }
+        counters.phones_booting.set(boots.booting() as u64);
+        counters.phones_begun.set(boots.begun());
+        counters.phones_unseen.set(boots.unseen());
+        for (shown, age) in self.stats.ages.iter().zip(boots.ages()) {
+            shown.set(u64::from(age));
         }
     }
 

@@ -354,6 +354,10 @@ impl Service for Tftp {
         self.engine.transfers_open()
     }
 
+    fn answers_waiting(&self) -> usize {
+        self.engine.answers_waiting()
+    }
+
     fn show_stats(&self, counters: &Counters) {
         counters.transfers_half_open.set(self.engine.transfers_half_open() as u64);
     }

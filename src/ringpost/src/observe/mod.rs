@@ -15,5 +15,6 @@ pub(crate) mod records;
 pub(crate) mod state;
 pub(crate) mod stderr_lines;
 pub(crate) mod store_metrics;
+pub(crate) mod storm;
 pub(crate) mod stream_status;
 pub(crate) mod whole_lines;

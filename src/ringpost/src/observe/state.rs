@@ -20,6 +20,7 @@ use crate::observe::admin_connections::AdminConnections;
 use crate::observe::disk_space::DiskStatus;
 use crate::observe::health::{self, ContentHealth, Health};
 pub(crate) use crate::observe::limits_status::Limits;
+use crate::observe::storm::{PhonesStatus, StormWatch};
 pub(crate) use crate::observe::stream_status::{FtpStatus, StreamStatus};
 use engine::catalog::{Form, Root};
 use engine::metrics::Figure;
@@ -46,6 +47,8 @@ pub(crate) struct DaemonState {
     pub(crate) admin: Arc<AdminConnections>,
     notes: Mutex<Notes>,
     timings: Mutex<Histograms>,
+    /// The phones that boot, and the storm.
+    pub(super) storm: Mutex<StormWatch>,
 }
 
 /// Messages about the daemon itself.
@@ -121,6 +124,9 @@ pub(crate) struct Status {
     /// FTP.
     #[serde(default)]
     pub(crate) ftp: FtpStatus,
+    /// The phones that boot, and the storm.
+    #[serde(default)]
+    pub(crate) phones: PhonesStatus,
     /// Every counter, summed over the workers.
     pub(crate) figures: std::collections::BTreeMap<String, u64>,
     /// The workers' turns, in microseconds.
@@ -249,6 +255,7 @@ impl DaemonState {
             admin: Arc::default(),
             notes: Mutex::new(notes),
             timings: Mutex::new(Histograms::new()?),
+            storm: Mutex::default(),
         })
     }
 
@@ -256,6 +263,9 @@ impl DaemonState {
     pub(crate) fn collect(&self) {
         let mut timings = self.timings.lock();
         self.views.iter().for_each(|view| view.collect(&mut timings));
+        let overs = std::mem::take(&mut timings.boots);
+        drop(timings);
+        self.watch_storm(&overs);
     }
 
     /// Returns all measurements so far, of all workers.
@@ -410,6 +420,7 @@ impl DaemonState {
             },
             streams: StreamStatus::of(figure),
             ftp: FtpStatus::of(figure),
+            phones: self.phones(),
             figures: figures.iter().map(|figure| (figure.name.into(), figure.value)).collect(),
             turn_us: quantiles(&timings.turn_us.histogram),
             transfer_ms: quantiles(&timings.transfer_ms.histogram),

@@ -284,6 +284,12 @@ impl Session {
         self.state = SessionState::Busy(Box::new(Job { pending, log, question: None }));
     }
 
+    /// Returns when the current command came, or `None` if it is not logged.
+    pub(super) fn asked_at(&self) -> Option<Instant> {
+        let SessionState::Busy(job) = &self.state else { return None };
+        job.log.as_ref().map(|log| log.began)
+    }
+
     /// The current command is done: it is logged, and the next one may come.
     pub(super) fn conclude(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         if !matches!(self.state, SessionState::Busy(_)) {
@@ -303,6 +309,9 @@ impl Session {
                 log.bytes = log.bytes.saturating_sub(data.arrivals.unacknowledged);
             }
             cx.shared.transfers_open -= 1;
+            if transfer.has_slot {
+                cx.admission.booting.end(self.peer.ip(), outcome.lets_go_on(), cx.now);
+            }
             self.release(transfer, job.question, cx);
         }
         if let Some(log) = job.log {

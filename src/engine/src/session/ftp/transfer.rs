@@ -131,6 +131,8 @@ impl Session {
         transfer.stage = Stage::Opening;
         let goal = std::mem::replace(&mut transfer.goal, Goal::Begun);
         cx.admission.slots.begin(client);
+        let asked = self.asked_at().unwrap_or(cx.now);
+        cx.admission.booting.begin(client, asked, cx.now);
         let sink = |into| Way::In(Sink::new(into, kind));
         match goal {
             Goal::Read(entry) => match entry.blob(Form::Octet) {

@@ -72,6 +72,9 @@ impl Connection {
         if has_left && self.reply.says_done() {
             outcome = Outcome::DoneUnacknowledged;
         }
+        if has_slot {
+            cx.admission.booting.end(self.peer.ip(), outcome.lets_go_on(), cx.now);
+        }
         if log.verb == Verb::Fetch && has_left {
             bytes = bytes.saturating_sub(self.arrivals.unacknowledged);
             if matches!(outcome, Outcome::Aborted(_)) && reads_header(&log.subject) {

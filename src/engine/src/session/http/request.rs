@@ -222,6 +222,7 @@ impl Connection {
         if let Some(exchange) = self.exchange_mut() {
             exchange.has_slot = true;
             cx.admission.slots.begin(client);
+            cx.admission.booting.begin(client, exchange.log.began, cx.now);
         }
         match operation {
             Operation::Read(entry, ranges) => self.read(entry, ranges, cx),

@@ -228,6 +228,9 @@ impl Engine {
         if began {
             turn.admission.slots.end(transfer.peer.ip(), turn.now);
         }
+        if began && !transfer.is_half_open() {
+            turn.admission.booting.end(transfer.peer.ip(), outcome.lets_go_on(), turn.now);
+        }
         if !is_logged {
             let mut record = record(&transfer, outcome, turn.now);
             record.words = words.map(Box::from);

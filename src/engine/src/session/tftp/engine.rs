@@ -164,6 +164,7 @@ impl Engine {
         if !was_proven && sending.is_proven() {
             let sends = u32::from(sending.unproven_sends());
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
+            turn.admission.booting.begin(datagram.peer.ip(), transfer.began, turn.now);
             self.half_open.count -= 1;
         }
         // A phone with the last block has one version: that block left after the file was checked.
@@ -315,6 +316,12 @@ impl Engine {
                 },
             }
         }
+    }
+
+    /// Returns how many answers the order of service puts off.
+    #[must_use]
+    pub fn answers_waiting(&self) -> usize {
+        self.order.waiting()
     }
 
     /// Returns when to call [`Engine::handle_timeout`].

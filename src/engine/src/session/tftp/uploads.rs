@@ -53,6 +53,7 @@ impl Engine {
         if !was_proven && receiving.is_proven() {
             let sends = u32::from(receiving.unproven_sends());
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
+            turn.admission.booting.begin(datagram.peer.ip(), transfer.began, turn.now);
             self.half_open.count -= 1;
         }
         let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;
@@ -235,6 +236,9 @@ impl Engine {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let TransferState::Receiving(receiving) = &mut transfer.state else { return };
         self.upload_bytes_held -= receiving.bytes_held();
+        if receiving.is_proven() {
+            turn.admission.booting.end(transfer.peer.ip(), true, turn.now);
+        }
         receiving.handle_stored();
         turn.admission.slots.end(transfer.peer.ip(), turn.now);
         turn.counters.uploads_stored.up();

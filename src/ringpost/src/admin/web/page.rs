@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::observe::health::HealthState;
 use crate::observe::state::{FtpStatus, Status, StreamStatus};
+use crate::observe::storm::PhonesStatus;
 use crate::observe::{human_format, limits_status};
 
 /// The browsers' refresh interval, in seconds.
@@ -62,6 +63,7 @@ fn write_page(page: &mut String, status: &Status) -> fmt::Result {
             human_format::bytes(outcomes.sent_bytes),
         ]],
     )?;
+    phones(page, &status.phones)?;
     streams(page, &status.streams)?;
     ftp(page, &status.ftp)?;
     let workers = status.workers.iter().enumerate().map(|(number, worker)| {
@@ -88,6 +90,18 @@ fn write_page(page: &mut String, status: &Status) -> fmt::Result {
     let listeners =
         listeners.map(|listener| vec![listener.protocol.clone(), listener.address.to_string()]);
     table(page, "Listeners", &["protocol", "address"], &listeners.collect::<Vec<_>>())
+}
+
+fn phones(page: &mut String, phones: &PhonesStatus) -> fmt::Result {
+    let row = [phones.booting, phones.waiting, phones.back, phones.lost].map(|n| n.to_string());
+    table(page, "Phones", &["booting", "waiting", "back", "lost"], &[row.to_vec()])?;
+    match &phones.storm {
+        Some(storm) => {
+            let heading = if storm.is_active { "A storm goes on" } else { "The last storm" };
+            write!(page, "<p>{heading}: {}.</p>", storm.text())
+        }
+        None => Ok(()),
+    }
 }
 
 fn certificates(page: &mut String, status: &Status) -> fmt::Result {

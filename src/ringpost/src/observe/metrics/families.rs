@@ -17,6 +17,7 @@ use prometheus_client::registry::Unit;
 use crate::net::stats::Timing;
 use crate::observe::disk_space::DiskStatus;
 use crate::observe::state::DaemonState;
+use crate::observe::storm::{SHARES, StormStatus};
 use engine::catalog::omission::Omission;
 use engine::metrics::{Figure, Kind};
 use engine::protocol::Protocol;
@@ -27,6 +28,9 @@ const TURN_BUCKETS_US: [u64; 10] =
     [10, 50, 100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 1_000_000];
 /// Upper bounds of the buckets of transfer times, in milliseconds.
 const TRANSFER_BUCKETS_MS: [u64; 10] = [1, 5, 10, 50, 100, 500, 1_000, 5_000, 30_000, 300_000];
+/// Upper bounds of the buckets of boots, in milliseconds.
+const BOOT_BUCKETS_MS: [u64; 9] =
+    [500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 1_800_000];
 /// Counters that the family `transfers` shows by reason.
 const IN_TRANSFERS: [&str; 5] = [
     "transfers_done",
@@ -59,11 +63,15 @@ impl Collector for Page {
         self.files(encoder)?;
         self.disks(encoder)?;
         self.certificates(encoder)?;
+        self.phones(encoder)?;
         let timings = self.0.timings();
         let turn = "Time that a worker's turn took, from waking to going back to wait.";
         timing(encoder, "turn_seconds", turn, &timings.turn_us, &TURN_BUCKETS_US, 1e6)?;
         let (name, help) = ("transfer_seconds", "Time that transfers took which ended well.");
-        timing(encoder, name, help, &timings.transfer_ms, &TRANSFER_BUCKETS_MS, 1e3)
+        timing(encoder, name, help, &timings.transfer_ms, &TRANSFER_BUCKETS_MS, 1e3)?;
+        let help =
+            "Time from the first request of phones that are back to their last transfer's end.";
+        timing(encoder, "boot_seconds", help, &timings.boot_ms, &BOOT_BUCKETS_MS, 1e3)
     }
 }
 
@@ -122,6 +130,58 @@ impl Page {
             ),
         ] {
             lone(encoder, &figure)?;
+        }
+        Ok(())
+    }
+
+    fn phones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let phones = self.0.phones();
+        let end = |below_s: Option<u64>| below_s.map_or("Inf".into(), |end| end.to_string());
+        let by_age = phones.by_age.iter().map(|age| ([("below_s", end(age.below_s))], age.phones));
+        let help = "Phones with a transfer under way, by how many seconds ago their boot began.";
+        gauges(encoder, "phones_by_age", help, &by_age.collect())?;
+        let figure = |kind, name, value, help| Figure { name, kind, help, value };
+        let storm = phones.storm;
+        let of_storm = |value: fn(&StormStatus) -> u64| storm.as_ref().map_or(0, value);
+        for figure in [
+            figure(Kind::Total, "storms", phones.storms, "Storms that began: many phones at once."),
+            figure(
+                Kind::Gauge,
+                "storm_active",
+                of_storm(|storm| u64::from(storm.is_active)),
+                "Whether there is a storm now.",
+            ),
+            figure(
+                Kind::Gauge,
+                "storm_began_timestamp_seconds",
+                of_storm(|storm| storm.began_unix_s),
+                "When the storm of now or the last one began, in seconds since 1970; 0 for none.",
+            ),
+            figure(
+                Kind::Gauge,
+                "storm_phones",
+                of_storm(|storm| storm.phones),
+                "Phones that began in the storm of now or the last one.",
+            ),
+            figure(
+                Kind::Gauge,
+                "storm_phones_lost",
+                of_storm(|storm| storm.lost),
+                "Those of them that fell silent, or that the server failed.",
+            ),
+        ] {
+            lone(encoder, &figure)?;
+        }
+        let help = "Sum over the storm's phones of the time until each was back.";
+        let family = begin(encoder, "storm_phone_seconds", help, MetricType::Gauge)?;
+        ConstGauge::new(storm.map_or(0.0, |storm| storm.phone_seconds)).encode(family)?;
+        let help = "Time from the storm's begin until so many percent of its phones were back.";
+        let mut family = begin(encoder, "storm_back_seconds", help, MetricType::Gauge)?;
+        let back = storm.map_or([Some(0.0); SHARES.len()], |storm| storm.back_after_s);
+        for (share, after_s) in SHARES.into_iter().zip(back) {
+            let Some(after_s) = after_s else { continue };
+            let labels = [("percent", share.to_string())];
+            ConstGauge::new(after_s).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -190,7 +190,7 @@ impl<K: Copy> Order<K> {
         let earlier = delay / 64 * (standing.rank.arrival % 16) as u32;
         let until = |since: Instant| since + (delay - earlier);
         match standing.place {
-            Place::AtOnce => match self.probe.holds(self.in_flight, standing.rank.arrival, now) {
+            Place::AtOnce => match self.probe.holds(standing.rank.arrival, now) {
                 Some(until) if !self.waiting.is_empty() => Err(until),
                 Some(_) | None => Ok(()),
             },
@@ -265,7 +265,7 @@ impl<K: Copy> Order<K> {
     /// An answer came after `took`.
     pub fn sample(&mut self, took: Duration, now: Instant) {
         if !self.waiting.is_empty() {
-            self.probe.sample(took, now);
+            self.probe.sample(took, self.in_flight, now);
         }
     }
 

@@ -57,7 +57,8 @@ impl fmt::Display for ContentError {
                  off with: openssl pkey -in KEY -out NEW",
             ),
             ContentError::UnservedKey => f.write_str(
-                "has a key of a kind that is not served; use RSA of 2048 bits or more, or P-256 (P-384, \
+                "has a key of a kind that is not served; use RSA of 2048 bits or more, or \
+                 P-256 (P-384, \
                  P-521 and Ed25519 are served as well, and few phones know them)",
             ),
             ContentError::NoRevocationList => f.write_str(

@@ -1,8 +1,8 @@
 //! Secrets that must be checked with argon2: which is checked next, and for whom.
 //!
-//! Equal logins are proven once. A secret request client has left is not checked; one request client
-//! may have left is checked when nobody else waits; none is once the server stops, after those
-//! that are being checked. Decides nothing about a secret itself: `auth.rs` does.
+//! Equal logins are proven once. A secret whose client has left is not checked; one whose client
+//! may have left is checked when nobody else waits; none is once the server stops, after those that
+//! are being checked. Decides nothing about a secret itself: `auth.rs` does.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;

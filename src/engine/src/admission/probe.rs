@@ -117,13 +117,6 @@ impl Probe {
             let is_plain = count >= TRIED_MIN && least_us > self.usual_us * 0.75 && average < 1.25;
             self.found = [if is_plain { part } else { before }, part];
         }
-        eprintln!(
-            now,
-            self.usual_us,
-            self.tried,
-            self.found,
-            now - self.at
-        );
         let took = now - self.at;
         let interval = (took * INTERVAL_TRIES).max(INTERVAL_MIN);
         // Good news that is not plain is tried again at once.

@@ -154,10 +154,6 @@ fn a_wrong_type_is_told_what_to_write() {
         ("[tftp]\nreceive_buffer = 1.5", "2: `receive_buffer` is 1.5; write a size such as"),
         ("[tftp]\n[sessions]\nhold = 60", "3: `hold` is 60; write a time with its unit in quotes"),
         (
-            "[tftp]\n[storm]\ndelay_max = \"5s\"",
-            "3: `delay_max` is longer than 2 s, in which phones ask again; \"500ms\" is right for most",
-        ),
-        (
             "[tftp]\n[sessions]\noverflow = \"wait\"",
             "3: `overflow` is \"wait\"; write \"queue\" or",
         ),
@@ -388,6 +384,7 @@ mod addresses;
 mod exposure;
 mod ftp;
 mod protect;
+mod storm;
 mod streams;
 
 mod on_disk {

@@ -204,13 +204,12 @@ impl<D: DataPath> Daemon<D> {
         certificates.make(now_unix_s())?;
         settings.serve_ca(certificates.ca_file());
         descriptors.fit(&mut settings, workers);
-        let directories = settings.complete()?;
-        let settings = Arc::new(settings);
+        let (directories, settings) = (settings.complete()?, Arc::new(settings));
         let (clock, views) = (Clock::start(), views(workers)?);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let records = Arc::new(RecordSink::default());
-        let writer = RecordWriter::start(records.clone(), snapshot.clone(), clock);
-        let writer = writer.map_err(StartError::Thread)?;
+        let writer = RecordWriter::start(records.clone(), snapshot.clone(), clock)
+            .map_err(StartError::Thread)?;
         let (published, go_on) = (published(&settings), || !signals.is_stop());
         let watch = watch(&settings, None, &snapshot, published, &mut None, &go_on);
         let Some(watch) = watch.map_err(StartError::Thread)? else { return Ok(None) };

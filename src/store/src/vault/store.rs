@@ -6,7 +6,8 @@
 //! takes these steps together; a job that fails fails alone. The writer never leaves its
 //! directories, and never changes a file in place: phones that are being sent the old version
 //! finish it.
-//! sent the old version finish it.
+
+mod enter;
 
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +22,6 @@ pub use super::directories::Directories;
 use super::directories::InUse;
 use super::jobs::independent;
 pub(crate) use super::jobs::{Job, Outcome};
-use super::known_dirs::DirKind;
 use super::limits::Limits;
 use super::note::Note;
 use super::sequence::Sequences;
@@ -271,31 +271,6 @@ impl Writer {
                 PreparedJob::Vault(
                     begun.and_then(|()| write::begin(&mut self.disk, request, *secret, now())),
                 )
-            }
-        }
-    }
-
-    /// Opens a known vault, so that it is not created anew while its disk is away.
-    fn enter_vault(&mut self, job: &Job<'_>, vault: &Path) -> Result<(), VaultError> {
-        match self.directories.known().open(vault) {
-            Ok(Some(dir)) => self.disk.enter(vault, dir),
-            Ok(None) => {}
-            Err(why) => return Err(self.denial(job, &why)),
-        }
-        Ok(())
-    }
-
-    /// Opens a directory that receives uploads. Creates it if it is missing and was never there.
-    pub(super) fn top(&mut self, path: &Path) -> io::Result<Arc<Dir>> {
-        match self.directories.known().open(path)? {
-            Some(dir) => {
-                self.disk.enter(path, dir);
-                self.disk.top(path)
-            }
-            None => {
-                let top = self.disk.top(path)?;
-                self.directories.known().remember(path, DirKind::Uploads);
-                Ok(top)
             }
         }
     }

@@ -314,7 +314,7 @@ fn a_health_check_is_answered_beside_many_idle_connections() {
 fn places_are_told_as_the_limit_counts_them() {
     let server = Server::start_with("[sessions]\nclients_max = 5\n");
     server.put("file.bin", &[7; 100_000]);
-    let mut phone = Phone::new(server.address());
+    let mut phone = Phone::at("127.0.0.7:0", server.address());
     phone.read("file.bin", Options::default());
     assert!(matches!(phone.hear(), ServerPacket::Data(1, _)));
     eventually("the place is told", || {

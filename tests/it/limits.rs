@@ -331,11 +331,15 @@ fn ask_from(address: &str, server: &Server) -> (UdpSocket, std::net::SocketAddr,
     (socket, from, answer[1])
 }
 
+fn acknowledge(socket: &mut UdpSocket, server: std::net::SocketAddr, block: u16) {
+    socket.send_to(Control::ack(Block(block)).as_bytes(), server).unwrap();
+}
+
 #[test]
 fn a_client_beyond_the_limit_is_told_to_come_back_until_a_hold_is_over() {
-    let sessions = "[sessions]\nclients_max = 1\nhold = \"3s\"\noverflow = \"refuse\"\n";
-    let server = Server::start_with(sessions);
-    server.put("honest.cfg", b"SET HONEST 1\n");
+    let sessions = "[sessions]\nclients_max = 1\nhold = \"3s\"\nidle_place = \"keep\"\n";
+    let server = Server::start_with(&format!("{sessions}overflow = \"refuse\"\n"));
+    server.put("honest.cfg", &[b'#'; 600]);
     let (data, error) = (3, 5);
     let mut first = None;
     eventually("the slot of whoever put the file there is free again", || {
@@ -344,9 +348,10 @@ fn a_client_beyond_the_limit_is_told_to_come_back_until_a_hold_is_over() {
         first = has_slot.then_some(asked);
         has_slot
     });
+    let (mut socket, from, _) = first.unwrap();
+    acknowledge(&mut socket, from, 1);
     assert_eq!(ask_from("127.0.0.8", &server).2, error);
-    let (socket, from, _) = first.unwrap();
-    socket.send_to(Control::ack(Block(1)).as_bytes(), from).unwrap();
+    acknowledge(&mut socket, from, 2);
     assert_eq!(ask_from("127.0.0.8", &server).2, error, "it may want its next file");
     eventually("a slot is free when its hold is over", || ask_from("127.0.0.8", &server).2 == data);
 }
@@ -354,12 +359,36 @@ fn a_client_beyond_the_limit_is_told_to_come_back_until_a_hold_is_over() {
 #[test]
 fn a_client_beyond_the_limit_waits_for_its_turn() {
     let sessions = "[sessions]\nclients_max = 1\nhold = \"1s\"\nqueue_wait = \"15s\"\n";
-    let server = Server::start_with(sessions);
+    let server = Server::start_with(&format!("{sessions}idle_place = \"keep\"\n"));
     server.put("honest.cfg", b"SET HONEST 1\n");
-    // The phone that stored the file holds the only slot for a second more.
     for address in ["127.0.0.7", "127.0.0.8"] {
         let (socket, from, opcode) = ask_from(address, &server);
         assert_eq!(opcode, 3, "it is served when its turn comes");
         socket.send_to(Control::ack(Block(1)).as_bytes(), from).unwrap();
     }
+}
+
+#[test]
+fn forged_requests_keep_no_other_phone_waiting() {
+    let server = Server::start_with("[sessions]\nclients_max = 50\n");
+    server.put("honest.cfg", b"SET HONEST 1\n");
+    let forged: Vec<UdpSocket> = (2..52)
+        .map(|host| UdpSocket::bind((format!("127.0.9.{host}"), 0)).unwrap())
+        .inspect(|socket| {
+            socket.send_to(b"\0\x01honest.cfg\0octet\0", server.address()).unwrap();
+        })
+        .collect();
+    assert_eq!(ask_from("127.0.0.8", &server).2, 3, "it is served when its turn comes");
+    drop(forged);
+}
+
+#[test]
+fn a_check_from_the_servers_own_host_is_answered_while_all_places_are_taken() {
+    let sessions = "[sessions]\nclients_max = 1\nhold = \"60s\"\nidle_place = \"keep\"\n";
+    let server = Server::start_with(sessions);
+    server.put("honest.cfg", b"SET HONEST 1\n");
+    let (mut socket, from, opcode) = ask_from("127.0.0.7", &server);
+    assert_eq!(opcode, 3);
+    acknowledge(&mut socket, from, 1);
+    assert_eq!(ask_from("127.0.0.1", &server).2, 3, "busy is not dead");
 }

@@ -30,7 +30,12 @@ pub(crate) struct Phone {
 impl Phone {
     pub(crate) fn new(server: SocketAddr) -> Phone {
         let any = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
-        let socket = UdpSocket::bind(any).unwrap();
+        Phone::at(any, server)
+    }
+
+    /// Makes a phone that asks from this address.
+    pub(crate) fn at(address: &str, server: SocketAddr) -> Phone {
+        let socket = UdpSocket::bind(address).unwrap();
         Phone { socket, server, peer: server }
     }
 

@@ -404,6 +404,31 @@ fn every_phone_comes_back_through_a_hundred_slots() {
 }
 
 #[test]
+fn phones_that_pause_between_their_files_lend_their_places_and_all_come_back() {
+    let files = files([5_000, 20_000]);
+    for (link, dying) in [(Link::LAN, 0), (ROUGH, 20)] {
+        let mut setup = Setup::default();
+        setup.policy.slots.clients_max = 20;
+        let mut world = World::new(3, TftpServer::new(&files, setup), files.clone(), link);
+        for phone in 0..500 {
+            // Some fall silent in the middle of a file.
+            let dies = phone < dying;
+            let leave_after = dies.then_some((1_000, Leave::Silence));
+            let behaviour = Behaviour { leave_after, ..Behaviour::default() };
+            let client = Client { tries: 11, behaviour, ..Client::default() };
+            let names = ["f5000", "f20000", "f5000"].map(str::to_owned);
+            let mut plan = Arc::unwrap_or_clone(plan(client, &names));
+            plan.pause = Duration::from_secs(2);
+            world.add_phone(&Arc::new(plan), Instant::from_millis(phone), dies);
+        }
+        world.run();
+        world.check();
+        let fewest = (dying..500).map(|phone| world.results(phone as usize).len()).min();
+        assert_eq!(fewest, Some(3));
+    }
+}
+
+#[test]
 fn garbage_from_strangers_and_neighbours_does_no_harm() {
     let files = files([20_000]);
     let server = TftpServer::new(&files, Setup::default());

@@ -247,6 +247,8 @@ counters! {
     Gauge transfers_half_open,
     /// Client addresses that hold a session slot now.
     Gauge slots_used,
+    /// Client addresses that are idle between two files, go before others, and lend their slot.
+    Gauge slots_lent,
     /// Phones that boot now: from the first request to 10 s after the end of the last transfer.
     Gauge phones_booting,
     /// Phones that wait now: for a session slot, or for an answer that is put off.
@@ -263,6 +265,12 @@ counters! {
     Gauge order_waiting,
     /// Requests that wait for a session slot now.
     Gauge queue_waiting,
+    /// Those of them whose client asked first more than a second ago.
+    Gauge queue_waiting_over_1s,
+    /// Those of them whose client asked first more than 5 seconds ago.
+    Gauge queue_waiting_over_5s,
+    /// Those of them whose client asked first more than 30 seconds ago.
+    Gauge queue_waiting_over_30s,
     /// Requests that waited for a session slot.
     Total queue_entered,
     /// Requests that waited for a session slot in vain.

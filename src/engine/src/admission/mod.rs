@@ -9,6 +9,7 @@ pub mod booting;
 mod boots;
 pub mod budget;
 pub mod guesses;
+mod kept_ranks;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;
@@ -17,7 +18,10 @@ mod probe;
 mod queue;
 pub mod rate_limit;
 mod served;
+pub mod sessions;
 pub mod slots;
+#[cfg(test)]
+mod storm;
 pub mod strangers;
 
 use std::sync::Arc;

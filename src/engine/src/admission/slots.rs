@@ -1,28 +1,32 @@
 //! Session control: how many distinct clients are served at once, for every protocol.
 //!
-//! A client that has begun keeps its slot until it is done or its hold is over. Decides only and
-//! never locks: workers share only counts.
+//! A client has a place while something of it is served. What it has between two files is
+//! precedence, or with `idle_place = "keep"` its place. Decides only and never locks: workers share
+//! only counts.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::boots::Boots;
-use super::queue::{Client, Queue};
+use super::queue::{Client, Known, Queue};
+use super::sessions::Sessions;
 use crate::address::address_bits;
 use crate::ticket::Ticket;
 use wire::time::{Duration, Instant};
 
-/// Requests that wait in one worker; the next one gets [`Admitted::No`].
+/// Requests that wait in one worker. The next one pushes out one whose client may not exist; if
+/// there is none, it gets [`Admitted::No`].
 pub const QUEUE_MAX: usize = 16_384;
-/// The shortest hold, whatever is configured: between the answer to a request and the start of its
-/// transfer a file may be read from a disk.
-pub const HOLD_MIN: Duration = Duration::from_secs(1);
-/// How often a worker whose clients wait looks for a slot that another worker has freed.
-pub const RETRY_EVERY: Duration = Duration::from_millis(10);
+/// How often a worker whose clients wait looks for a place that another worker has freed.
+pub const RETRY_EVERY: Duration = Duration::from_millis(2);
+/// Up to which times ago clients that wait have asked first: the groups of
+/// [`Slots::waiting_by_age`]. The last group has no end.
+pub const AGES: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 
-/// What happens to a client that finds no slot.
+/// What happens to a client that finds no place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// It waits its turn, up to `queue_wait`.
@@ -34,17 +38,39 @@ pub enum Overflow {
     Drop,
 }
 
+/// What becomes of the place of a client that is idle between two files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdlePlace {
+    /// Somebody else gets it. Until `hold` is over, the client's next request goes before those of
+    /// all that have not begun.
+    #[default]
+    Lend,
+    /// It stays free for the client until `hold` is over.
+    Keep,
+}
+
+/// Whether a client's address may be forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// It may: a datagram came from it, no more.
+    Claimed,
+    /// It is the client's: it has a connection, or has answered.
+    Proven,
+}
+
 /// The configured limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotLimits {
     /// Distinct client addresses served at once by all workers; 0 = no limit.
     pub clients_max: usize,
-    /// How long a client keeps its slot after its last request, or after the end of its last
-    /// transfer. At least [`HOLD_MIN`].
+    /// How long a client has its precedence, or its place, after its last request or the end of its
+    /// last transfer.
     pub hold: Duration,
-    /// What happens to a client that finds no slot.
+    /// What becomes of the place meanwhile.
+    pub idle_place: IdlePlace,
+    /// What happens to a client that finds no place.
     pub overflow: Overflow,
-    /// How long a request waits for a slot. Default 1.5 s.
+    /// How long a request waits for a place. Default 1.5 s.
     pub queue_wait: Duration,
 }
 
@@ -53,6 +79,7 @@ impl Default for SlotLimits {
         SlotLimits {
             clients_max: 0,
             hold: Duration::from_secs(60),
+            idle_place: IdlePlace::Lend,
             overflow: Overflow::Queue,
             queue_wait: Duration::from_millis(1_500),
         }
@@ -62,31 +89,41 @@ impl Default for SlotLimits {
 /// The counts that all workers share, without a lock.
 #[derive(Debug)]
 pub struct SharedSlots {
-    /// Slots taken by all workers.
+    /// Places taken by all workers.
     pub used: AtomicUsize,
     /// Ports that wait for the data of clients outside the access list, of all workers.
     strangers_ports: AtomicU32,
+    /// Clients that have begun: the next one's rank.
+    began: AtomicU64,
     shares: Box<[Share]>,
     /// When phones began their boots.
     boots: Boots,
 }
+
+/// The rank of all that have not begun: behind those that have.
+const NOT_BEGUN: u64 = u64::MAX;
 
 /// The counts of one worker that the others read. They are on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Share {
     held: AtomicUsize,
+    /// Places of clients that do not answer.
+    silent: AtomicUsize,
     waiting: AtomicBool,
+    /// The rank of the first that waits and has begun; [`NOT_BEGUN`] if there is none.
+    first_begun: AtomicU64,
 }
 
 impl SharedSlots {
-    /// Makes it with no slot taken, for so many workers.
+    /// Makes it with no place taken, for so many workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         let shares = (0..workers).map(|_| Share::default()).collect();
         SharedSlots {
             used: AtomicUsize::new(0),
             strangers_ports: AtomicU32::new(0),
+            began: AtomicU64::new(0),
             shares,
             boots: Boots::default(),
         }
@@ -107,29 +144,23 @@ pub enum Admitted {
     Yes,
     /// It waits; [`Slots::poll_granted`] or [`Slots::poll_expired`] will return its ticket.
     Waiting,
-    /// There is no slot, and the policy (or a full queue) refuses at once.
+    /// There is no place, and the policy (or a full queue) refuses at once.
     No(Overflow),
-}
-
-/// A client that has a slot.
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    running: u32,
-    heard_at: Instant,
 }
 
 /// One worker's clients and queue.
 ///
-/// A worker may take a free slot unless another worker whose clients wait holds fewer. So slots are
-/// divided evenly among the workers that need them, and one of these can always go on.
+/// A worker may take a free place unless another one goes first: one in which a client waits that
+/// began earlier, or else one that holds fewer. So places are divided evenly among the workers that
+/// need them, and one of these can always go on.
 #[derive(Debug)]
 pub struct Slots {
     shared: Arc<SharedSlots>,
     worker: usize,
     limits: SlotLimits,
-    holders: HashMap<Client, Holder>,
-    /// Holders without a running transfer, by their last activity.
-    idle: BTreeSet<(Instant, Client)>,
+    sessions: Sessions,
+    /// The part of [`SharedSlots::used`] that this worker has counted.
+    counted: usize,
     queue: Queue,
     retry_at: Instant,
     expired: VecDeque<Ticket>,
@@ -143,8 +174,8 @@ impl Slots {
             shared,
             worker,
             limits: SlotLimits::default(),
-            holders: HashMap::new(),
-            idle: BTreeSet::new(),
+            sessions: Sessions::default(),
+            counted: 0,
             queue: Queue::default(),
             retry_at: Instant::START,
             expired: VecDeque::new(),
@@ -165,133 +196,147 @@ impl Slots {
         debug_assert!(before > 0);
     }
 
-    /// Asks for a slot. `ticket` names the request if it has to wait; no other waiting request may
+    /// Asks for a place. `ticket` names the request if it has to wait; no other waiting request may
     /// have it. A client that already waits keeps its position for the new request, and
     /// [`Slots::poll_expired`] returns the ticket of the former one.
     pub fn admit(
         &mut self,
         client: IpAddr,
+        address: Address,
         ticket: Ticket,
         limits: &SlotLimits,
         now: Instant,
     ) -> Admitted {
         self.adopt(limits);
-        if limits.clients_max == 0 {
+        if limits.clients_max == 0 || is_this_host(client) {
             return Admitted::Yes;
         }
         self.expire(now);
-        let client = Client(address_bits(client));
-        let admitted = self.decide(client, ticket, now);
-        self.check();
+        let admitted = self.decide(client_of(client), address, ticket, now);
+        self.publish();
         admitted
     }
 
-    fn decide(&mut self, client: Client, ticket: Ticket, now: Instant) -> Admitted {
-        if self.renew(client, now) {
+    fn decide(
+        &mut self,
+        client: Client,
+        address: Address,
+        ticket: Ticket,
+        now: Instant,
+    ) -> Admitted {
+        let (has_place, known) = self.sessions.renew(client, address, now);
+        if has_place {
             return Admitted::Yes;
         }
         let deadline = now + self.limits.queue_wait;
-        if let Some(before) = self.queue.renew(client, ticket, deadline) {
+        if let Some(before) = self.queue.renew(client, known, ticket, deadline, now) {
             if before != ticket {
                 self.expired.push_back(before);
             }
             return Admitted::Waiting;
         }
-        // Waiting clients go first.
-        if self.queue.is_empty() && self.take(client, now) {
+        // Waiting clients go first, but not before one that has begun.
+        let is_next = match known {
+            Known::Begun(rank) => self.queue.first_begun().is_none_or(|first| rank < first),
+            Known::Proven | Known::Nothing => self.queue.is_empty(),
+        };
+        if is_next && self.reserve(known) {
+            self.sessions.grant(client, &self.shared.began, now);
             return Admitted::Yes;
         }
-        match self.limits.overflow {
-            Overflow::Queue if self.queue.len() < QUEUE_MAX => {
-                self.queue.push(client, ticket, deadline);
-                self.publish();
-                Admitted::Waiting
-            }
-            Overflow::Queue | Overflow::Refuse | Overflow::Drop => {
-                Admitted::No(self.limits.overflow)
-            }
+        let has_room = self.limits.overflow == Overflow::Queue
+            && (self.queue.len() < QUEUE_MAX || self.make_room());
+        if !has_room {
+            return Admitted::No(self.limits.overflow);
         }
+        self.queue.push(client, known, ticket, deadline, now);
+        Admitted::Waiting
+    }
+
+    /// Sends away a waiting request whose client may not exist. Returns whether there was one.
+    fn make_room(&mut self) -> bool {
+        let pushed_out = self.queue.make_room();
+        self.expired.extend(pushed_out);
+        pushed_out.is_some()
     }
 
     /// Puts new limits into force. [`Slots::admit`] calls this; a loop that calls it on reload
-    /// serves waiting clients at once. A client that is being served keeps its slot.
+    /// serves waiting clients at once. A client that is being served keeps its place.
     pub fn adopt(&mut self, limits: &SlotLimits) {
         if self.limits == *limits {
             return;
         }
         self.limits = *limits;
         if limits.clients_max == 0 {
-            self.shared.used.fetch_sub(self.holders.len(), Relaxed);
-            self.holders = HashMap::new();
-            self.idle.clear();
-            self.publish();
+            self.sessions.clear();
         }
-        self.check();
+        if limits.idle_place == IdlePlace::Lend {
+            self.sessions.take_idle_places();
+        }
+        self.retry_at = Instant::START;
+        self.publish();
     }
 
-    /// A transfer of this client has begun: it keeps its slot until [`Slots::end`]. If its hold
-    /// ended while its file was read from the disk, it gets a slot again, beyond the limit if
-    /// necessary.
-    pub fn begin(&mut self, client: IpAddr) {
-        if self.limits.clients_max == 0 {
+    /// A transfer of this client has begun: it keeps its place until [`Slots::end`]. If it has none
+    /// any more, it gets one, beyond the limit if necessary.
+    pub fn begin(&mut self, client: IpAddr, address: Address) {
+        if self.limits.clients_max == 0 || is_this_host(client) {
             return;
         }
-        let client = Client(address_bits(client));
-        match self.holders.get_mut(&client) {
-            Some(holder) => {
-                self.idle.remove(&(holder.heard_at, client));
-                holder.running += 1;
-            }
-            None => {
-                self.shared.used.fetch_add(1, Relaxed);
-                self.holders.insert(client, Holder { running: 1, heard_at: Instant::START });
-                self.publish();
-            }
-        }
-        self.check();
+        self.sessions.begin(client_of(client), address, &self.shared.began);
+        self.publish();
     }
 
-    /// A transfer of this client has ended, however it did. Its hold starts again. For a transfer
-    /// that began when there was no limit this changes nothing.
-    pub fn end(&mut self, client: IpAddr, now: Instant) {
-        let client = Client(address_bits(client));
-        let Some(holder) = self.holders.get_mut(&client) else { return };
-        if holder.running == 0 {
-            return;
-        }
-        holder.running -= 1;
-        holder.heard_at = now;
-        if holder.running == 0 {
-            self.idle.insert((now, client));
-        }
-        self.check();
+    /// A running transfer of this client is not answered: not yet, or no more. Its place counts for
+    /// [`SILENCE_MAX`](super::sessions::SILENCE_MAX) at most. To be called once, until
+    /// [`Slots::answer`].
+    pub fn fall_silent(&mut self, client: IpAddr, now: Instant) {
+        self.sessions.fall_silent(client_of(client), now);
+        self.publish();
     }
 
-    /// Returns a waiting request that has now got a slot. Call until `None`, each turn.
+    /// A transfer that was silent has been answered, so its client's address is proven. The client
+    /// has a place again, beyond the limit if necessary.
+    pub fn answer(&mut self, client: IpAddr) {
+        self.sessions.answer(client_of(client));
+        self.publish();
+    }
+
+    /// A transfer of this client has ended, however it did; `was_silent` tells whether
+    /// [`Slots::fall_silent`] was the last thing said of it. The client's hold starts if its
+    /// address is proven, and nothing is kept of it if not. For a transfer that began when there
+    /// was no limit this changes nothing.
+    pub fn end(&mut self, client: IpAddr, was_silent: bool, now: Instant) {
+        self.sessions.end(client_of(client), was_silent, self.limits.idle_place, now);
+        self.publish();
+    }
+
+    /// A client asks for what needs no place. Its hold starts again, if it has one.
+    pub fn renew(&mut self, client: IpAddr, now: Instant) {
+        if self.limits.clients_max > 0 {
+            self.sessions.renew(client_of(client), Address::Claimed, now);
+        }
+    }
+
+    /// Returns a waiting request that has now got a place. Call until `None`, each turn.
     pub fn poll_granted(&mut self, now: Instant) -> Option<Ticket> {
         self.expire(now);
         if self.queue.is_empty() {
             return None;
         }
-        if self.limits.clients_max == 0 {
-            let (_, ticket) = self.queue.pop_next()?;
-            self.publish();
-            return Some(ticket);
-        }
-        if !self.reserve() {
+        let is_limited = self.limits.clients_max > 0;
+        let known = self.queue.first_begun().map_or(Known::Nothing, Known::Begun);
+        if is_limited && !self.reserve(known) {
             self.retry_at = now + RETRY_EVERY;
             return None;
         }
         let (client, ticket) = self.queue.pop_next()?;
-        if self.renew(client, now) {
-            // The client got a slot when a transfer began that it asked for before there was a
-            // limit.
-            self.shared.used.fetch_sub(1, Relaxed);
-            self.publish();
-        } else {
-            self.assign(client, now);
+        // The client may have got a place when a transfer began that it asked for before there was
+        // a limit; then what was reserved is given back.
+        if is_limited {
+            self.sessions.grant(client, &self.shared.began, now);
         }
-        self.check();
+        self.publish();
         Some(ticket)
     }
 
@@ -306,7 +351,6 @@ impl Slots {
         self.queue.cancel(ticket);
         self.expired.retain(|expired| *expired != ticket);
         self.publish();
-        self.check();
     }
 
     /// Returns when to poll again at the latest.
@@ -315,9 +359,9 @@ impl Slots {
         if !self.expired.is_empty() {
             return Some(Instant::START);
         }
-        let hold_ends = self.idle.first().map(|(heard_at, _)| *heard_at + self.hold());
+        let expiry = self.sessions.next_expiry(&self.limits);
         let retry = (!self.queue.is_empty()).then_some(self.retry_at);
-        [hold_ends, self.queue.first_deadline(), retry].into_iter().flatten().min()
+        [expiry, self.queue.first_deadline(), retry].into_iter().flatten().min()
     }
 
     /// A client asks for a file. Returns when its boot began.
@@ -325,7 +369,7 @@ impl Slots {
         self.shared.boots.ask(client, now)
     }
 
-    /// Returns how many workers share the slots.
+    /// Returns how many workers share the places.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.shares.len()
@@ -337,91 +381,103 @@ impl Slots {
         self.queue.len()
     }
 
-    /// Returns how many slots the clients of this worker hold.
+    /// Returns how many requests wait in this worker, by how long ago their client asked first: up
+    /// to each of [`AGES`], and longer.
+    #[must_use]
+    pub fn waiting_by_age(&self, now: Instant) -> [usize; AGES.len() + 1] {
+        self.queue.ages(now)
+    }
+
+    /// Returns how many places the clients of this worker have.
     #[must_use]
     pub fn used_here(&self) -> usize {
-        self.holders.len()
+        self.sessions.places()
     }
 
-    fn hold(&self) -> Duration {
-        self.limits.hold.max(HOLD_MIN)
+    /// Returns how many clients of this worker have begun, are idle, and go before others if they
+    /// ask: their places are lent.
+    #[must_use]
+    pub fn lent_here(&self) -> usize {
+        self.sessions.lent()
     }
 
-    /// Frees the slots whose hold is over, and drops requests that have waited in vain.
+    /// Takes the places of those whose time is over, and drops requests that have waited in vain.
     fn expire(&mut self, now: Instant) {
-        let hold = self.hold();
-        let held_before = self.holders.len();
-        while let Some((heard_at, client)) = self.idle.first().copied() {
-            if heard_at + hold > now {
-                break;
-            }
-            self.idle.remove(&(heard_at, client));
-            self.holders.remove(&client);
-        }
-        self.shared.used.fetch_sub(held_before - self.holders.len(), Relaxed);
+        self.sessions.expire(&self.limits, now);
         while let Some(ticket) = self.queue.pop_late(now) {
             self.expired.push_back(ticket);
         }
         self.publish();
+    }
+
+    /// Counts one more place as used, if there is one and this worker may have it.
+    fn reserve(&mut self, known: Known) -> bool {
+        let shares = &self.shared.shares;
+        let rank = match known {
+            Known::Begun(rank) => rank,
+            Known::Proven | Known::Nothing => NOT_BEGUN,
+        };
+        let mine = (rank, self.counted);
+        let goes_first = |(worker, share): (usize, &Share)| {
+            let theirs = (share.first_begun.load(Relaxed), share.held.load(Relaxed));
+            worker != self.worker && share.waiting.load(Relaxed) && theirs < mine
+        };
+        if shares.iter().enumerate().any(goes_first) {
+            return false;
+        }
+        // Where nobody waits, those who are silent are in nobody's way who exists.
+        let has_waited = self.limits.overflow == Overflow::Queue;
+        let lent = match known {
+            Known::Begun(_) | Known::Proven if !has_waited => {
+                shares.iter().map(|share| share.silent.load(Relaxed)).sum()
+            }
+            Known::Begun(_) | Known::Proven | Known::Nothing => 0_usize,
+        };
+        let most = self.limits.clients_max.saturating_add(lent);
+        let one_more = |used| (used < most).then_some(used + 1);
+        let is_reserved = self.shared.used.fetch_update(Relaxed, Relaxed, one_more).is_ok();
+        self.counted += usize::from(is_reserved);
+        is_reserved
+    }
+
+    /// Publishes how many places this worker holds and whether it wants more.
+    fn publish(&mut self) {
+        let held = self.sessions.places();
+        if held < self.counted {
+            self.shared.used.fetch_sub(self.counted - held, Relaxed);
+            // A place is free: whoever waits gets it at once.
+            self.retry_at = Instant::START;
+        } else {
+            self.shared.used.fetch_add(held - self.counted, Relaxed);
+        }
+        self.counted = held;
+        if let Some(share) = self.shared.shares.get(self.worker) {
+            share.held.store(held, Relaxed);
+            share.silent.store(self.sessions.silent(), Relaxed);
+            share.waiting.store(!self.queue.is_empty(), Relaxed);
+            share.first_begun.store(self.queue.first_begun().unwrap_or(NOT_BEGUN), Relaxed);
+        }
         self.check();
     }
 
-    /// Starts a client's hold again, if it has a slot.
-    fn renew(&mut self, client: Client, now: Instant) -> bool {
-        let Some(holder) = self.holders.get_mut(&client) else { return false };
-        if self.idle.remove(&(holder.heard_at, client)) {
-            self.idle.insert((now, client));
-        }
-        holder.heard_at = now;
-        true
-    }
-
-    /// Takes a free slot for a client.
-    fn take(&mut self, client: Client, now: Instant) -> bool {
-        let reserved = self.reserve();
-        if reserved {
-            self.assign(client, now);
-        }
-        reserved
-    }
-
-    /// Counts one more slot as used, if there is one and this worker may have it.
-    fn reserve(&self) -> bool {
-        let held = self.holders.len();
-        let is_in_need = |(worker, share): (usize, &Share)| {
-            worker != self.worker && share.waiting.load(Relaxed) && share.held.load(Relaxed) < held
-        };
-        if self.shared.shares.iter().enumerate().any(is_in_need) {
-            return false;
-        }
-        let one_more = |used| (used < self.limits.clients_max).then_some(used + 1);
-        self.shared.used.fetch_update(Relaxed, Relaxed, one_more).is_ok()
-    }
-
-    /// Gives a client the slot that was reserved for it.
-    fn assign(&mut self, client: Client, now: Instant) {
-        self.holders.insert(client, Holder { running: 0, heard_at: now });
-        self.idle.insert((now, client));
-        self.publish();
-    }
-
-    /// Publishes how many slots this worker holds and whether it wants more.
-    fn publish(&self) {
-        if let Some(share) = self.shared.shares.get(self.worker) {
-            share.held.store(self.holders.len(), Relaxed);
-            share.waiting.store(!self.queue.is_empty(), Relaxed);
-        }
-    }
-
     fn check(&self) {
-        debug_assert!(self.idle.len() <= self.holders.len());
         debug_assert!(self.queue.len() <= QUEUE_MAX);
-        debug_assert!(self.shared.used.load(Relaxed) >= self.holders.len());
-        debug_assert!(self.limits.clients_max > 0 || self.holders.is_empty());
-        debug_assert!(self.shared.shares.get(self.worker).is_none_or(|share| {
-            share.held.load(Relaxed) == self.holders.len()
-                && share.waiting.load(Relaxed) != self.queue.is_empty()
-        }));
+        debug_assert!(self.shared.used.load(Relaxed) >= self.counted);
+        debug_assert!(self.limits.clients_max > 0 || self.sessions.places() == 0);
+    }
+}
+
+fn client_of(address: IpAddr) -> Client {
+    Client(address_bits(address))
+}
+
+/// Returns whether this is the server's own host, which asks whether the server is alive. It has
+/// a place of its own before all others, because one that is busy is not dead.
+#[must_use]
+pub fn is_this_host(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address == Ipv4Addr::LOCALHOST,
+        IpAddr::V6(address) => address == Ipv6Addr::LOCALHOST,
     }
 }
 
@@ -432,6 +488,7 @@ mod tests {
     const LIMITS: SlotLimits = SlotLimits {
         clients_max: 2,
         hold: Duration::from_secs(60),
+        idle_place: IdlePlace::Keep,
         overflow: Overflow::Queue,
         queue_wait: Duration::from_millis(1_500),
     };
@@ -453,23 +510,38 @@ mod tests {
         let mut slots = slots();
         let none = SlotLimits::default();
         for host in 0..1_000 {
-            assert_eq!(slots.admit(ip(host), Ticket::made_up(0), &none, at(0)), Admitted::Yes);
-            slots.begin(ip(host));
+            assert_eq!(
+                slots.admit(ip(host), Address::Proven, Ticket::made_up(0), &none, at(0)),
+                Admitted::Yes
+            );
+            slots.begin(ip(host), Address::Proven);
         }
-        slots.end(ip(1), at(1));
+        slots.end(ip(1), false, at(1));
         assert_eq!((slots.used_here(), slots.poll_timeout()), (0, None));
-        assert_eq!(slots.holders.capacity(), 0);
+        assert_eq!(slots.lent_here(), 0);
     }
 
     #[test]
     fn a_client_keeps_its_slot_between_two_files() {
         let mut slots = slots();
-        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &LIMITS, at(0)), Admitted::Yes);
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &LIMITS, at(0)), Admitted::Yes);
-        slots.begin(ip(1));
-        slots.end(ip(1), at(10));
-        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &LIMITS, at(20)), Admitted::Waiting);
-        assert_eq!(slots.admit(ip(1), Ticket::made_up(4), &LIMITS, at(59_000)), Admitted::Yes);
+        assert_eq!(
+            slots.admit(ip(1), Address::Proven, Ticket::made_up(1), &LIMITS, at(0)),
+            Admitted::Yes
+        );
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(2), &LIMITS, at(0)),
+            Admitted::Yes
+        );
+        slots.begin(ip(1), Address::Proven);
+        slots.end(ip(1), false, at(10));
+        assert_eq!(
+            slots.admit(ip(3), Address::Proven, Ticket::made_up(3), &LIMITS, at(20)),
+            Admitted::Waiting
+        );
+        assert_eq!(
+            slots.admit(ip(1), Address::Proven, Ticket::made_up(4), &LIMITS, at(59_000)),
+            Admitted::Yes
+        );
         assert_eq!(slots.used_here(), 2);
     }
 
@@ -477,45 +549,153 @@ mod tests {
     fn a_running_transfer_keeps_the_slot_beyond_the_hold() {
         let mut slots = slots();
         for host in 1..=2 {
-            assert_eq!(slots.admit(ip(host), Ticket::made_up(0), &LIMITS, at(0)), Admitted::Yes);
-            slots.begin(ip(host));
+            assert_eq!(
+                slots.admit(ip(host), Address::Proven, Ticket::made_up(0), &LIMITS, at(0)),
+                Admitted::Yes
+            );
+            slots.begin(ip(host), Address::Proven);
         }
         let long_after = 600_000;
         assert_eq!(
-            slots.admit(ip(3), Ticket::made_up(3), &LIMITS, at(long_after)),
+            slots.admit(ip(3), Address::Proven, Ticket::made_up(3), &LIMITS, at(long_after)),
             Admitted::Waiting
         );
         assert_eq!(slots.poll_granted(at(long_after)), None);
-        slots.end(ip(2), at(long_after));
+        slots.end(ip(2), false, at(long_after));
         // A client that flashed for ten minutes may still fetch its next file.
         assert_eq!(
-            slots.admit(ip(2), Ticket::made_up(4), &LIMITS, at(long_after + 1)),
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(4), &LIMITS, at(long_after + 1)),
             Admitted::Yes
         );
         let hold_over = at(long_after + 60_001);
-        assert_eq!(slots.admit(ip(3), Ticket::made_up(5), &LIMITS, hold_over), Admitted::Yes);
+        assert_eq!(
+            slots.admit(ip(3), Address::Proven, Ticket::made_up(5), &LIMITS, hold_over),
+            Admitted::Yes
+        );
+    }
+
+    const LEND: SlotLimits = SlotLimits { idle_place: IdlePlace::Lend, ..LIMITS };
+
+    #[test]
+    fn a_place_is_lent_between_two_files_and_its_owner_goes_first_until_its_hold_is_over() {
+        let mut slots = slots();
+        let one = SlotLimits { clients_max: 1, ..LEND };
+        let admit = |slots: &mut Slots, host, ticket, ms| {
+            slots.admit(ip(host), Address::Proven, Ticket::made_up(ticket), &one, at(ms))
+        };
+        assert_eq!(admit(&mut slots, 1, 1, 0), Admitted::Yes);
+        slots.begin(ip(1), Address::Proven);
+        assert_eq!(admit(&mut slots, 2, 2, 5), Admitted::Waiting);
+        slots.end(ip(1), false, at(10));
+        assert_eq!(slots.poll_timeout(), Some(Instant::START), "the next turn comes at once");
+        assert_eq!(slots.poll_granted(at(10)), Some(Ticket::made_up(2)));
+        slots.begin(ip(2), Address::Proven);
+        assert_eq!((slots.used_here(), slots.lent_here()), (1, 1));
+        assert_eq!(admit(&mut slots, 3, 3, 59_000), Admitted::Waiting);
+        assert_eq!(admit(&mut slots, 1, 4, 59_100), Admitted::Waiting);
+        slots.end(ip(2), false, at(59_200));
+        assert_eq!(slots.poll_granted(at(59_200)), Some(Ticket::made_up(4)));
+        slots.begin(ip(1), Address::Proven);
+        slots.end(ip(1), false, at(59_300));
+        assert_eq!(slots.poll_granted(at(59_300)), Some(Ticket::made_up(3)));
+        assert_eq!(slots.poll_granted(at(119_299)), None);
+        assert_eq!(slots.lent_here(), 1, "the one that was heard last");
+    }
+
+    #[test]
+    fn a_place_that_was_granted_and_never_used_is_free_again_in_a_moment() {
+        let mut slots = slots();
+        let one = SlotLimits { clients_max: 1, ..LEND };
+        let admit = |slots: &mut Slots, host, ms| {
+            slots.admit(ip(host), Address::Claimed, Ticket::made_up(host.into()), &one, at(ms))
+        };
+        assert_eq!(admit(&mut slots, 1, 0), Admitted::Yes);
+        assert_eq!(admit(&mut slots, 2, 0), Admitted::Waiting);
+        assert_eq!(slots.poll_granted(at(999)), None);
+        assert_eq!(slots.poll_granted(at(1_000)), Some(Ticket::made_up(2)));
+    }
+
+    #[test]
+    fn forged_requests_are_in_nobodys_way_where_nobody_waits() {
+        let shared = Arc::new(SharedSlots::new(2));
+        let [mut forged, mut real] = [0, 1].map(|worker| Slots::new(worker, shared.clone()));
+        let limits = SlotLimits { overflow: Overflow::Refuse, ..LEND };
+        for host in 1..=2 {
+            let ticket = Ticket::made_up(0);
+            let admitted = forged.admit(ip(host), Address::Claimed, ticket, &limits, at(0));
+            assert_eq!(admitted, Admitted::Yes);
+            forged.begin(ip(host), Address::Claimed);
+            forged.fall_silent(ip(host), at(0));
+        }
+        let mut admit = |host, address| {
+            let admitted = real.admit(ip(host), address, Ticket::made_up(0), &limits, at(1));
+            if admitted == Admitted::Yes {
+                real.begin(ip(host), address);
+            }
+            admitted
+        };
+        assert_eq!(admit(9, Address::Claimed), Admitted::No(Overflow::Refuse));
+        assert_eq!(admit(7, Address::Proven), Admitted::Yes);
+        assert_eq!(admit(8, Address::Proven), Admitted::Yes);
+        assert_eq!(admit(9, Address::Proven), Admitted::No(Overflow::Refuse));
+    }
+
+    #[test]
+    fn a_full_queue_lets_in_a_phone_that_exists_for_one_that_may_not() {
+        let mut slots = slots();
+        for host in 0..2 + QUEUE_MAX as u32 {
+            let ticket = Ticket::made_up(host.into());
+            let _ = slots.admit(ip(host), Address::Claimed, ticket, &LEND, at(0));
+        }
+        assert_eq!(slots.waiting(), QUEUE_MAX);
+        let (newcomer, ticket) = (ip(1 << 20), Ticket::made_up(1 << 20));
+        let admitted = slots.admit(newcomer, Address::Proven, ticket, &LEND, at(0));
+        assert_eq!(admitted, Admitted::Waiting);
+        assert_eq!(slots.waiting(), QUEUE_MAX);
+        assert_eq!(slots.poll_expired(at(0)), Some(Ticket::made_up(2)));
     }
 
     #[test]
     fn both_spellings_of_an_address_are_one_client() {
         let mut slots = slots();
         let one = SlotLimits { clients_max: 1, ..LIMITS };
-        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
+        assert_eq!(
+            slots.admit(ip(1), Address::Proven, Ticket::made_up(1), &one, at(0)),
+            Admitted::Yes
+        );
         let mapped = "::ffff:10.0.0.1".parse().unwrap();
-        assert_eq!(slots.admit(mapped, Ticket::made_up(2), &one, at(0)), Admitted::Yes);
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(3), &one, at(0)), Admitted::Waiting);
+        assert_eq!(
+            slots.admit(mapped, Address::Proven, Ticket::made_up(2), &one, at(0)),
+            Admitted::Yes
+        );
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(3), &one, at(0)),
+            Admitted::Waiting
+        );
     }
 
     #[test]
     fn who_waits_is_served_when_a_hold_ends_and_told_when_none_does() {
         let mut slots = slots();
         let limits = SlotLimits { hold: Duration::from_secs(2), ..LIMITS };
-        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &limits, at(0)), Admitted::Yes);
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &limits, at(1_000)), Admitted::Yes);
-        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &limits, at(1_200)), Admitted::Waiting);
-        assert_eq!(slots.admit(ip(4), Ticket::made_up(4), &limits, at(1_300)), Admitted::Waiting);
+        assert_eq!(
+            slots.admit(ip(1), Address::Proven, Ticket::made_up(1), &limits, at(0)),
+            Admitted::Yes
+        );
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(2), &limits, at(1_000)),
+            Admitted::Yes
+        );
+        assert_eq!(
+            slots.admit(ip(3), Address::Proven, Ticket::made_up(3), &limits, at(1_200)),
+            Admitted::Waiting
+        );
+        assert_eq!(
+            slots.admit(ip(4), Address::Proven, Ticket::made_up(4), &limits, at(1_300)),
+            Admitted::Waiting
+        );
         assert_eq!(slots.poll_granted(at(1_300)), None);
-        assert_eq!(slots.poll_timeout(), Some(at(1_310)));
+        assert_eq!(slots.poll_timeout(), Some(at(1_302)));
         assert_eq!(slots.poll_granted(at(2_000)), Some(Ticket::made_up(3)));
         assert_eq!(slots.poll_granted(at(2_000)), None);
         assert_eq!(slots.poll_expired(at(2_799)), None);
@@ -527,11 +707,26 @@ mod tests {
     fn asking_again_keeps_one_place() {
         let mut slots = slots();
         let one = SlotLimits { clients_max: 1, ..LIMITS };
-        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &one, at(0)), Admitted::Waiting);
-        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &one, at(0)), Admitted::Waiting);
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(4), &one, at(1_000)), Admitted::Waiting);
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(4), &one, at(1_100)), Admitted::Waiting);
+        assert_eq!(
+            slots.admit(ip(1), Address::Proven, Ticket::made_up(1), &one, at(0)),
+            Admitted::Yes
+        );
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(2), &one, at(0)),
+            Admitted::Waiting
+        );
+        assert_eq!(
+            slots.admit(ip(3), Address::Proven, Ticket::made_up(3), &one, at(0)),
+            Admitted::Waiting
+        );
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(4), &one, at(1_000)),
+            Admitted::Waiting
+        );
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(4), &one, at(1_100)),
+            Admitted::Waiting
+        );
         assert_eq!(slots.waiting(), 2);
         assert_eq!(slots.poll_timeout(), Some(Instant::START));
         assert_eq!(slots.poll_expired(at(1_100)), Some(Ticket::made_up(2)));
@@ -545,9 +740,18 @@ mod tests {
     fn a_newcomer_does_not_overtake_those_who_wait() {
         let mut slots = slots();
         let one = SlotLimits { clients_max: 1, ..LIMITS };
-        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &one, at(59_000)), Admitted::Waiting);
-        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &one, at(60_000)), Admitted::Waiting);
+        assert_eq!(
+            slots.admit(ip(1), Address::Proven, Ticket::made_up(1), &one, at(0)),
+            Admitted::Yes
+        );
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(2), &one, at(59_000)),
+            Admitted::Waiting
+        );
+        assert_eq!(
+            slots.admit(ip(3), Address::Proven, Ticket::made_up(3), &one, at(60_000)),
+            Admitted::Waiting
+        );
         assert_eq!(slots.poll_granted(at(60_000)), Some(Ticket::made_up(2)));
     }
 
@@ -556,24 +760,36 @@ mod tests {
         for overflow in [Overflow::Refuse, Overflow::Drop] {
             let mut slots = slots();
             let limits = SlotLimits { clients_max: 1, overflow, ..LIMITS };
-            assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &limits, at(0)), Admitted::Yes);
             assert_eq!(
-                slots.admit(ip(2), Ticket::made_up(2), &limits, at(0)),
+                slots.admit(ip(1), Address::Proven, Ticket::made_up(1), &limits, at(0)),
+                Admitted::Yes
+            );
+            assert_eq!(
+                slots.admit(ip(2), Address::Proven, Ticket::made_up(2), &limits, at(0)),
                 Admitted::No(overflow)
             );
         }
         let mut slots = slots();
         for host in 0..2 + QUEUE_MAX as u32 {
             assert_ne!(
-                slots.admit(ip(host), Ticket::made_up(host.into()), &LIMITS, at(0)),
+                slots.admit(
+                    ip(host),
+                    Address::Proven,
+                    Ticket::made_up(host.into()),
+                    &LIMITS,
+                    at(0)
+                ),
                 Admitted::No(Overflow::Queue)
             );
         }
         let no = Admitted::No(Overflow::Queue);
-        assert_eq!(slots.admit(ip(1 << 20), Ticket::made_up(1 << 20), &LIMITS, at(0)), no);
+        assert_eq!(
+            slots.admit(ip(1 << 20), Address::Proven, Ticket::made_up(1 << 20), &LIMITS, at(0)),
+            no
+        );
         slots.cancel(Ticket::made_up(77));
         assert_eq!(
-            slots.admit(ip(1 << 20), Ticket::made_up(1 << 20), &LIMITS, at(0)),
+            slots.admit(ip(1 << 20), Address::Proven, Ticket::made_up(1 << 20), &LIMITS, at(0)),
             Admitted::Waiting
         );
     }
@@ -582,23 +798,35 @@ mod tests {
     fn a_new_limit_cuts_nobody_off() {
         let mut slots = slots();
         let unlimited = SlotLimits { clients_max: 0, ..LIMITS };
-        slots.begin(ip(9));
+        slots.begin(ip(9), Address::Proven);
         for host in 1..=3 {
             let limits = SlotLimits { clients_max: 3, ..LIMITS };
-            assert_eq!(slots.admit(ip(host), Ticket::made_up(0), &limits, at(0)), Admitted::Yes);
-            slots.begin(ip(host));
+            assert_eq!(
+                slots.admit(ip(host), Address::Proven, Ticket::made_up(0), &limits, at(0)),
+                Admitted::Yes
+            );
+            slots.begin(ip(host), Address::Proven);
         }
-        slots.end(ip(9), at(1));
+        slots.end(ip(9), false, at(1));
         let one = SlotLimits { clients_max: 1, ..LIMITS };
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &one, at(5)), Admitted::Yes);
-        assert_eq!(slots.admit(ip(4), Ticket::made_up(4), &one, at(5)), Admitted::Waiting);
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(2), &one, at(5)),
+            Admitted::Yes
+        );
+        assert_eq!(
+            slots.admit(ip(4), Address::Proven, Ticket::made_up(4), &one, at(5)),
+            Admitted::Waiting
+        );
         assert_eq!(slots.used_here(), 3);
         assert_eq!(slots.poll_granted(at(5)), None);
         slots.adopt(&unlimited);
         assert_eq!(slots.poll_granted(at(5)), Some(Ticket::made_up(4)));
         assert_eq!((slots.used_here(), slots.shared.used.load(Relaxed)), (0, 0));
-        slots.end(ip(2), at(6));
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(5), &LIMITS, at(7)), Admitted::Yes);
+        slots.end(ip(2), false, at(6));
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(5), &LIMITS, at(7)),
+            Admitted::Yes
+        );
         assert_eq!(slots.used_here(), 1);
     }
 
@@ -606,13 +834,22 @@ mod tests {
     fn a_client_whose_file_came_late_has_a_slot_again() {
         let mut slots = slots();
         let one = SlotLimits { clients_max: 1, hold: Duration::ZERO, ..LIMITS };
-        assert_eq!(slots.admit(ip(1), Ticket::made_up(1), &one, at(0)), Admitted::Yes);
-        assert_eq!(slots.admit(ip(2), Ticket::made_up(2), &one, at(999)), Admitted::Waiting);
+        assert_eq!(
+            slots.admit(ip(1), Address::Proven, Ticket::made_up(1), &one, at(0)),
+            Admitted::Yes
+        );
+        assert_eq!(
+            slots.admit(ip(2), Address::Proven, Ticket::made_up(2), &one, at(999)),
+            Admitted::Waiting
+        );
         assert_eq!(slots.poll_granted(at(1_000)), Some(Ticket::made_up(2)));
-        slots.begin(ip(1));
+        slots.begin(ip(1), Address::Proven);
         assert_eq!(slots.used_here(), 2);
-        slots.end(ip(1), at(1_000));
-        assert_eq!(slots.admit(ip(3), Ticket::made_up(3), &one, at(2_000)), Admitted::Yes);
+        slots.end(ip(1), false, at(1_000));
+        assert_eq!(
+            slots.admit(ip(3), Address::Proven, Ticket::made_up(3), &one, at(2_000)),
+            Admitted::Yes
+        );
         assert_eq!(slots.used_here(), 1);
     }
 
@@ -639,11 +876,23 @@ mod tests {
             ..LIMITS
         };
         for host in 0..30 {
-            let _ = workers[0].admit(ip(host), Ticket::made_up(host.into()), &limits, at(0));
+            let _ = workers[0].admit(
+                ip(host),
+                Address::Proven,
+                Ticket::made_up(host.into()),
+                &limits,
+                at(0),
+            );
         }
         assert_eq!((workers[0].used_here(), workers[0].waiting()), (10, 20));
         for host in 100..130 {
-            let _ = workers[1].admit(ip(host), Ticket::made_up(host.into()), &limits, at(500));
+            let _ = workers[1].admit(
+                ip(host),
+                Address::Proven,
+                Ticket::made_up(host.into()),
+                &limits,
+                at(500),
+            );
         }
         assert_eq!((workers[1].used_here(), workers[1].waiting()), (0, 30));
         // Ten holds end at once. The first worker asks first, and leaves half to the other.
@@ -670,6 +919,7 @@ mod tests {
                             let client = ip(host * 4 + worker as u32);
                             let _ = slots.admit(
                                 client,
+                                Address::Proven,
                                 Ticket::made_up(0),
                                 &limits,
                                 at(u64::from(host)),
@@ -690,9 +940,12 @@ mod tests {
         let limits = SlotLimits { clients_max: 100_000, ..LIMITS };
         for host in 0..100_000 {
             let now = Instant::from_micros(u64::from(host) * 100);
-            assert_eq!(slots.admit(ip(host), Ticket::made_up(0), &limits, now), Admitted::Yes);
-            slots.begin(ip(host));
-            slots.end(ip(host), now);
+            assert_eq!(
+                slots.admit(ip(host), Address::Proven, Ticket::made_up(0), &limits, now),
+                Admitted::Yes
+            );
+            slots.begin(ip(host), Address::Proven);
+            slots.end(ip(host), false, now);
         }
         assert_eq!(slots.used_here(), 100_000);
         assert_eq!(slots.poll_granted(at(80_000)), None);

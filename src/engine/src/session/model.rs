@@ -2,7 +2,7 @@
 //!
 //! Never part of a running server: unit tests and the fuzz targets drive the engines with it.
 
-use crate::admission::slots::Overflow;
+use crate::admission::slots::{IdlePlace, Overflow};
 use crate::policy::snapshot::Policy;
 use wire::time::Duration;
 
@@ -28,10 +28,11 @@ pub(super) fn compare_cuts(
     assert_eq!(replies(&mut uneven), whole, "in uneven pieces");
 }
 
-/// Changes the limits of session control, as a reload does: by bits 3 to 6.
+/// Changes the limits of session control, as a reload does: by bits 3 to 7.
 pub(super) fn adjust_slots(policy: &mut Policy, bits: u8) {
     policy.slots.clients_max = usize::from(bits >> 3 & 3);
     policy.slots.hold = Duration::from_secs(2);
+    policy.slots.idle_place = if bits >> 7 == 0 { IdlePlace::Lend } else { IdlePlace::Keep };
     policy.slots.overflow = match bits >> 5 & 3 {
         0 => Overflow::Refuse,
         1 => Overflow::Drop,

@@ -220,7 +220,23 @@ fn write_places(text: &mut String, status: &Status) -> std::fmt::Result {
     }
     let used: u64 = status.workers.iter().map(|worker| worker.slots_used).sum();
     let waiting: u64 = status.workers.iter().map(|worker| worker.queue_waiting).sum();
-    writeln!(text, "places     {used} of {most}, and {waiting} requests wait for one")
+    write!(text, "places     {used} of {most}, and {waiting} requests wait for one")?;
+    let figure = |name: &str| status.figures.get(name).copied().unwrap_or(0);
+    for (name, age) in [
+        ("queue_waiting_over_1s", "1 s"),
+        ("queue_waiting_over_5s", "5 s"),
+        ("queue_waiting_over_30s", "30 s"),
+    ] {
+        let older = figure(name);
+        if older > 0 {
+            write!(text, ", {older} for over {age}")?;
+        }
+    }
+    let lent = figure("slots_lent");
+    if lent > 0 {
+        write!(text, "; {lent} idle phones have lent theirs")?;
+    }
+    writeln!(text)
 }
 
 fn write_certificate(text: &mut String, row: &CertificateStatus) -> std::fmt::Result {

@@ -326,6 +326,7 @@ fn sessions(mut section: Section<'_, '_>, found: &mut Findings) -> SlotLimits {
     let limits = SlotLimits {
         clients_max: clients_max.map_or(otherwise.clients_max, |clients| clients as usize),
         hold: section.take("hold", found).unwrap_or(otherwise.hold),
+        idle_place: section.take("idle_place", found).unwrap_or(otherwise.idle_place),
         overflow: section.take("overflow", found).unwrap_or(otherwise.overflow),
         queue_wait: section.take("queue_wait", found).unwrap_or(otherwise.queue_wait),
     };

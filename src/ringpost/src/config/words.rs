@@ -12,7 +12,7 @@ use super::tftp::Ports;
 use super::value::parse_ports;
 use super::vault::{UnknownPhone, VaultAuth};
 use engine::admission::order::ServiceOrder;
-use engine::admission::slots::Overflow;
+use engine::admission::slots::{IdlePlace, Overflow};
 use engine::policy::remap::MatchOn;
 use engine::protocol::Protocol;
 use engine::vault::upload::OnExists;
@@ -36,6 +36,12 @@ impl Read for Overflow {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
         let (queue, refuse, drop) = (Overflow::Queue, Overflow::Refuse, Overflow::Drop);
         word(value, place, &[("queue", queue), ("refuse", refuse), ("drop", drop)])
+    }
+}
+
+impl Read for IdlePlace {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut ValueContext<'_>) -> Option<Self> {
+        word(value, place, &[("lend", IdlePlace::Lend), ("keep", IdlePlace::Keep)])
     }
 }
 

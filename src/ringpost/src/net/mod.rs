@@ -33,10 +33,12 @@ use service::Service;
 use services::{Services, Sockets};
 use stats::{RecordSink, StatsRecorder, WorkerStats};
 use store::Store;
-use wire::time::Instant;
+use wire::time::{Duration, Instant};
 
 /// The token by which other threads wake a worker.
 pub(crate) const WAKE: Token = Token(usize::MAX);
+/// How often the ages of waiting requests are counted.
+const AGES_EVERY: Duration = Duration::from_millis(250);
 /// Longest wait: the watchdog and the histograms need a turn now and then.
 const WAIT_MAX: Wait = Wait::from_millis(500);
 /// Most events taken from the kernel in one turn: more sockets than a worker ever has.
@@ -142,6 +144,7 @@ pub(crate) struct Worker {
     stats: Arc<WorkerStats>,
     recorder: StatsRecorder,
     orders: Arc<Orders>,
+    ages_told_at: Instant,
 }
 
 impl Worker {
@@ -166,6 +169,7 @@ impl Worker {
             recorder: StatsRecorder::new(Arc::clone(&config.stats)).map_err(io::Error::other)?,
             stats: config.stats,
             orders: config.orders,
+            ages_told_at: Instant::START,
         })
     }
 
@@ -256,7 +260,16 @@ impl Worker {
         let transfers_open: usize = self.services.iter().map(Service::transfers_open).sum();
         counters.transfers_open.set(transfers_open as u64);
         counters.slots_used.set(self.admission.slots.used_here() as u64);
+        counters.slots_lent.set(self.admission.slots.lent_here() as u64);
         counters.queue_waiting.set(self.admission.slots.waiting() as u64);
+        if woke.since(self.ages_told_at) >= AGES_EVERY {
+            self.ages_told_at = woke;
+            let mut older = self.admission.slots.waiting_by_age(woke);
+            (1..older.len() - 1).rev().for_each(|group| older[group] += older[group + 1]);
+            counters.queue_waiting_over_1s.set(older[1] as u64);
+            counters.queue_waiting_over_5s.set(older[2] as u64);
+            counters.queue_waiting_over_30s.set(older[3] as u64);
+        }
         let order_waiting: usize = self.services.iter().map(Service::answers_waiting).sum();
         counters.order_waiting.set(order_waiting as u64);
         counters.phones_waiting.set((order_waiting + self.admission.slots.waiting()) as u64);

@@ -167,6 +167,9 @@ pub(crate) struct WorkerStatus {
     pub(crate) transfers_half_open: u64,
     /// Session slots taken.
     pub(crate) slots_used: u64,
+    /// Idle phones that go before others and have lent their slot.
+    #[serde(default)]
+    pub(crate) slots_lent: u64,
     /// Requests that wait for a slot.
     pub(crate) queue_waiting: u64,
     /// Datagrams that the kernel dropped because a receive buffer was full.
@@ -449,6 +452,7 @@ fn worker(view: &WorkerStats, now: wire::time::Instant) -> WorkerStatus {
         transfers_open: counters.transfers_open.value(),
         transfers_half_open: counters.transfers_half_open.value(),
         slots_used: counters.slots_used.value(),
+        slots_lent: counters.slots_lent.value(),
         queue_waiting: counters.queue_waiting.value(),
         kernel_drops: counters.kernel_drops.value(),
     }

@@ -140,6 +140,7 @@ impl Session {
     }
 
     fn handle_command(&mut self, line: &[u8], cx: &mut Context<'_>) {
+        cx.admission.slots.renew(self.peer.ip(), cx.now);
         cx.counters.ftp_commands.up();
         self.heard = cx.now;
         match command::parse(line) {

@@ -277,7 +277,7 @@ impl Session {
             cx.admission.slots.cancel(question);
         }
         if transfer.has_slot {
-            cx.admission.slots.end(self.peer.ip(), cx.now);
+            cx.admission.slots.end(self.peer.ip(), false, cx.now);
         }
         let sink = match transfer.stage {
             Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink)) => sink,

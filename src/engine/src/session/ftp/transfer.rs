@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::admission::slots::{Admitted, Overflow};
+use crate::admission::slots::{Address, Admitted, Overflow};
 use crate::cancel::CancelToken;
 use crate::catalog::Form;
 use crate::catalog::blob::Blob;
@@ -103,7 +103,7 @@ impl Session {
         }
         let Some(ticket) = self.question(cx.id) else { return };
         let limits = &cx.snapshot.policy.slots;
-        let admitted = cx.admission.slots.admit(client, ticket, limits, cx.now);
+        let admitted = cx.admission.slots.admit(client, Address::Proven, ticket, limits, cx.now);
         if admitted == Admitted::Waiting {
             return cx.counters.queue_entered.up();
         }
@@ -130,7 +130,7 @@ impl Session {
         transfer.has_slot = true;
         transfer.stage = Stage::Opening;
         let goal = std::mem::replace(&mut transfer.goal, Goal::Begun);
-        cx.admission.slots.begin(client);
+        cx.admission.slots.begin(client, Address::Proven);
         let asked = self.asked_at().unwrap_or(cx.now);
         cx.admission.booting.begin(client, asked, cx.now);
         let sink = |into| Way::In(Sink::new(into, kind));

@@ -63,7 +63,7 @@ impl Connection {
             Stage::Waiting(_) | Stage::Delayed(_) | Stage::Replying => None,
         };
         if has_slot {
-            cx.admission.slots.end(self.peer.ip(), cx.now);
+            cx.admission.slots.end(self.peer.ip(), false, cx.now);
         }
         let mut outcome = outcome.unwrap_or(log.outcome);
         let mut bytes = log.bytes;

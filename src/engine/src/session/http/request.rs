@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::admission::slots::{Admitted, Overflow};
+use crate::admission::slots::{Address, Admitted, Overflow};
 use crate::cancel::{CancelOnDrop, CancelToken};
 use crate::catalog::{Entry, Form};
 use crate::policy::protect::Proof;
@@ -125,6 +125,7 @@ impl Connection {
         };
         let listener = &cx.shared.listeners[usize::from(self.listener.0)];
         let requester = Requester { listener, client: self.peer.ip(), credentials, proof, raw };
+        cx.admission.slots.renew(self.peer.ip(), cx.now);
         let (subject, decision) = requester.decide(head, cx);
         let decision = match decision {
             Err(rejection) if rejection.status == Status::NOT_FOUND => at_root(head, rejection),
@@ -168,7 +169,7 @@ impl Connection {
         }
         let limits = &cx.snapshot.policy.slots;
         let ticket = cx.ticket(&mut self.questions);
-        match cx.admission.slots.admit(self.peer.ip(), ticket, limits, cx.now) {
+        match cx.admission.slots.admit(self.peer.ip(), Address::Proven, ticket, limits, cx.now) {
             Admitted::Yes => self.perform(operation, cx),
             Admitted::Waiting => {
                 cx.counters.queue_entered.up();
@@ -221,7 +222,7 @@ impl Connection {
         let client = self.peer.ip();
         if let Some(exchange) = self.exchange_mut() {
             exchange.has_slot = true;
-            cx.admission.slots.begin(client);
+            cx.admission.slots.begin(client, Address::Proven);
             cx.admission.booting.begin(client, exchange.log.began, cx.now);
         }
         match operation {

@@ -226,7 +226,7 @@ impl Engine {
             TransferState::Receiving(receiving) => (!receiving.is_stored(), receiving.is_stored()),
         };
         if began {
-            turn.admission.slots.end(transfer.peer.ip(), turn.now);
+            turn.admission.slots.end(transfer.peer.ip(), transfer.is_silent, turn.now);
         }
         if began && !transfer.is_half_open() {
             turn.admission.booting.end(transfer.peer.ip(), outcome.lets_go_on(), turn.now);

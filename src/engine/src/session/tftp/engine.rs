@@ -167,8 +167,12 @@ impl Engine {
             turn.admission.booting.begin(datagram.peer.ip(), transfer.began, turn.now);
             self.half_open.count -= 1;
         }
+        let is_stale = blob.is_stale();
+        if acked != Acked::Stale || sending.is_proven() != was_proven {
+            transfer.end_silence(turn);
+        }
         // A phone with the last block has one version: that block left after the file was checked.
-        if blob.is_stale() && acked != Acked::Done {
+        if is_stale && acked != Acked::Done {
             self.fail(id, Failure::FileChanged, turn);
             return;
         }
@@ -299,6 +303,7 @@ impl Engine {
                         if sending.is_backed_off() {
                             // Whoever is silent keeps nobody waiting.
                             self.order.leave(&mut transfer.standing);
+                            transfer.fall_silent(turn);
                         }
                         self.ready(id, turn);
                     }

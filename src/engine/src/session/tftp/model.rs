@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::admission::Admission;
 use crate::admission::access::{List, NamedList, Range};
 use crate::admission::budget::{Budget, BudgetLimits};
-use crate::admission::slots::{Overflow, SharedSlots};
+use crate::admission::slots::{IdlePlace, Overflow, SharedSlots};
 use crate::catalog::blob::Version;
 use crate::catalog::{Catalog, Entry, Root, RootId};
 use crate::metrics::Counters;
@@ -322,6 +322,7 @@ fn adjust(policy: &mut Policy, bits: u8) {
     policy.tftp.uploads_aside_max = if bits & 8 == 0 { 512 } else { 1 };
     policy.slots.clients_max = usize::from(bits >> 3 & 3);
     policy.slots.hold = Duration::from_secs(2);
+    policy.slots.idle_place = if bits >> 7 == 0 { IdlePlace::Lend } else { IdlePlace::Keep };
     let slow = bits & 32 != 0;
     policy.slots.overflow = if slow { Overflow::Refuse } else { Overflow::Queue };
     policy.tftp.limits.wrap_to = if slow { WrapTo::One } else { WrapTo::Zero };

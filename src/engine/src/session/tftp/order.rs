@@ -6,6 +6,7 @@
 use std::cmp::min;
 
 use crate::admission::order::{Order, Standing};
+use crate::admission::slots::is_this_host;
 use crate::catalog::blob::Blob;
 use crate::session::TurnContext;
 use crate::session::tftp::engine::Engine;
@@ -61,6 +62,9 @@ pub(super) fn ask(
     id: TransferId,
     now: Instant,
 ) -> Result<(), Instant> {
+    if is_this_host(transfer.peer.ip()) {
+        return Ok(());
+    }
     match &transfer.state {
         TransferState::Sending(sending, _) if sending.is_at_rest() => {
             order.ask(&mut transfer.standing, id, now)

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admission::order::Standing;
-use crate::admission::slots::{Admitted, Overflow};
+use crate::admission::slots::{Address, Admitted, Overflow};
 use crate::cancel::CancelToken;
 use crate::catalog::Form;
 use crate::catalog::blob::Blob;
@@ -96,6 +96,7 @@ impl Engine {
             turn.counters.tftp_repeated_requests.up();
             return;
         }
+        turn.admission.slots.renew(datagram.peer.ip(), turn.now);
         let snapshot = turn.snapshot;
         let decision = policy::resolve(&wanted(&request, write, datagram), snapshot, &mut NoTrace);
         let subject = || Subject::said(request.name);
@@ -224,6 +225,7 @@ impl Engine {
             pace: Default::default(),
             queued: false,
             paid: false,
+            is_silent: false,
         });
         if self.ask_for_slot(id, turn) == Some(Admitted::Waiting) {
             turn.counters.queue_entered.up();
@@ -233,7 +235,8 @@ impl Engine {
     fn ask_for_slot(&mut self, id: TransferId, turn: &mut TurnContext<'_>) -> Option<Admitted> {
         let client = self.transfers.open(id)?.peer.ip();
         let limits = &turn.snapshot.policy.slots;
-        let admitted = turn.admission.slots.admit(client, ticket(id), limits, turn.now);
+        let admitted =
+            turn.admission.slots.admit(client, Address::Claimed, ticket(id), limits, turn.now);
         match admitted {
             Admitted::Yes => self.begin(id, turn),
             Admitted::Waiting => {}
@@ -251,7 +254,7 @@ impl Engine {
         if !matches!(transfer.state, TransferState::Waiting) {
             return;
         }
-        turn.admission.slots.begin(transfer.peer.ip());
+        turn.admission.slots.begin(transfer.peer.ip(), Address::Claimed);
         transfer.state = TransferState::Opening;
         self.half_open.count += 1;
         self.half_open.queue.push_back(id);
@@ -322,6 +325,7 @@ impl Engine {
         let boot_began = turn.admission.slots.boot_began(client, transfer.began);
         transfer.standing = order::standing(&mut self.order, boot_began, &terms, &blob);
         transfer.state = TransferState::Sending(sending, blob);
+        transfer.fall_silent(turn);
         self.ready(id, turn);
     }
 
@@ -356,6 +360,7 @@ impl Engine {
         let has_options = terms.option_ack(0).is_some();
         let receiving = Receiving::new(terms, has_options, start, turn.now);
         transfer.state = TransferState::Receiving(Box::new(receiving));
+        transfer.fall_silent(turn);
         self.ready(id, turn);
     }
 

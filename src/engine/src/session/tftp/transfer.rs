@@ -14,7 +14,7 @@ use crate::catalog::{Entry, Form};
 use crate::session::tftp::receive::Receiving;
 use crate::session::tftp::send::Sending;
 use crate::session::timer::Deadline;
-use crate::session::{Subject, Verb};
+use crate::session::{Subject, TurnContext, Verb};
 use crate::table::{RowId, Table};
 use crate::ticket::{Questions, Ticket, TicketOwner};
 use crate::vault::upload::{OnExists, Spool};
@@ -159,6 +159,8 @@ pub struct Transfer {
     pub queued: bool,
     /// Its standing in the order of service.
     pub standing: Standing,
+    /// Whether its phone does not answer: not yet, or no more. Its place is lent meanwhile.
+    pub is_silent: bool,
     /// Whether the next send is paid for, from the budget of unproven phones and under the caps.
     pub paid: bool,
 }
@@ -174,6 +176,22 @@ impl Transfer {
     #[must_use]
     pub fn asked_again(&self, now: Instant) -> bool {
         self.asked_again_at.is_some_and(|at| now.since(at) <= ASKED_AGAIN)
+    }
+
+    /// The phone does not answer: not yet, or no more.
+    pub fn fall_silent(&mut self, turn: &mut TurnContext<'_>) {
+        if !self.is_silent {
+            self.is_silent = true;
+            turn.admission.slots.fall_silent(self.peer.ip(), turn.now);
+        }
+    }
+
+    /// The phone has answered.
+    pub fn end_silence(&mut self, turn: &mut TurnContext<'_>) {
+        if self.is_silent {
+            self.is_silent = false;
+            turn.admission.slots.answer(self.peer.ip());
+        }
     }
 
     /// Returns whether the phone has not answered yet, so that the row is in the half-open pool.

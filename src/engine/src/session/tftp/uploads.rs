@@ -55,6 +55,7 @@ impl Engine {
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
             turn.admission.booting.begin(datagram.peer.ip(), transfer.began, turn.now);
             self.half_open.count -= 1;
+            transfer.end_silence(turn);
         }
         let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;
         match received {
@@ -240,7 +241,7 @@ impl Engine {
             turn.admission.booting.end(transfer.peer.ip(), true, turn.now);
         }
         receiving.handle_stored();
-        turn.admission.slots.end(transfer.peer.ip(), turn.now);
+        turn.admission.slots.end(transfer.peer.ip(), transfer.is_silent, turn.now);
         turn.counters.uploads_stored.up();
         let words = match &mut transfer.file {
             File::Write(target) => target.words.take(),

@@ -217,6 +217,13 @@ impl Invariants {
         *at = sent_at.max(*at);
     }
 
+    /// A request that the phone sent then was answered without a place, now.
+    pub fn renewed(&mut self, client: IpAddr, sent_at: Instant, now: Instant) {
+        if let Some(at) = self.served.get_mut(&client).filter(|at| **at + self.hold > now) {
+            *at = sent_at.max(*at);
+        }
+    }
+
     /// A phone has to wait for a slot, or is refused for want of one.
     pub fn has_no_slot(&mut self, client: IpAddr, now: Instant) {
         let since = self.served.get(&client).copied();

@@ -25,6 +25,7 @@ use crate::random::Random;
 use crate::sim::calendar::Calendar;
 use bug::Bug;
 use disk::DiskTerms;
+use engine::admission::slots::IdlePlace;
 use engine::policy::snapshot::Policy;
 use invariants::{Invariants, Violation};
 use link::StreamLink;
@@ -80,7 +81,11 @@ impl World {
     ) -> World {
         let mut random = Random::new(seed);
         let missing_is_missing = terms == DiskTerms::GOOD;
-        let hold = policy.slots.hold;
+        let hold = match policy.slots.idle_place {
+            IdlePlace::Keep => policy.slots.hold,
+            // A phone that has begun may have to wait, too.
+            IdlePlace::Lend => Duration::ZERO,
+        };
         let invariants = Invariants::new(hold, missing_is_missing);
         let has_slots = policy.slots.clients_max > 0;
         World {

@@ -472,9 +472,11 @@ impl Phone {
             (_, _, _) => {}
         }
         self.files_done += u32::from(matches!(ended, Ended::Done | Ended::Unchanged));
-        // A 304 is answered without a slot, and does not make the hold of one longer.
-        if let (Ended::Done, Some(asked_at)) = (ended, self.asked_at) {
-            invariants.served(self.ip, asked_at);
+        match (ended, self.asked_at) {
+            (Ended::Done, Some(asked_at)) => invariants.served(self.ip, asked_at),
+            // Answered without a place, but the hold of one begins again.
+            (Ended::Unchanged, Some(asked_at)) => invariants.renewed(self.ip, asked_at, now),
+            (_, _) => {}
         }
         self.endings.push(words);
     }

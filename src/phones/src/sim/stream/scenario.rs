@@ -14,6 +14,7 @@ use super::plan::Plan;
 use super::server::{FTP, policy};
 use crate::phone::{ftp, http};
 use crate::random::Random;
+use engine::admission::slots::IdlePlace;
 use engine::policy::snapshot::Policy;
 use http::Presence;
 use wire::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub struct Scenario {
     pub disk: DiskTerms,
     /// Clients that are served at once; 0 for all.
     pub clients_max: usize,
+    /// What becomes of the places of those that are idle.
+    pub idle_place: IdlePlace,
     /// Share of phones outside the access list.
     pub strangers: f64,
     /// Share of phones that lose power.
@@ -54,6 +57,7 @@ impl Scenario {
         link: StreamLink::CALM,
         disk: DiskTerms::GOOD,
         clients_max: 0,
+        idle_place: IdlePlace::Keep,
         strangers: 0.0,
         deaths: 0.0,
         changes: 3,
@@ -87,6 +91,7 @@ impl Scenario {
             link,
             disk,
             clients_max,
+            idle_place: if seed.is_multiple_of(2) { IdlePlace::Keep } else { IdlePlace::Lend },
             strangers,
             deaths,
             changes,
@@ -98,6 +103,7 @@ impl Scenario {
     fn policy(&self) -> Policy {
         let mut policy = policy();
         policy.slots.clients_max = self.clients_max;
+        policy.slots.idle_place = self.idle_place;
         policy.slots.hold = Duration::from_secs(5);
         policy
     }

@@ -13,7 +13,7 @@ use super::sockets::Sockets;
 use crate::random::Random;
 use engine::admission::Admission;
 use engine::admission::access::{List, NamedList, Range};
-use engine::admission::slots::{HOLD_MIN, SharedSlots};
+use engine::admission::slots::{Address, SharedSlots};
 use engine::catalog::RootId;
 use engine::metrics::Counters;
 use engine::policy::snapshot::{Policy, Snapshot};
@@ -269,7 +269,7 @@ impl Server {
                     None => network.close(line, Side::Server),
                 }
                 if self.bug == Some(Bug::SeatsStrangers) {
-                    self.around.admission.slots.begin(peer.ip());
+                    self.around.admission.slots.begin(peer.ip(), Address::Proven);
                 }
                 continue;
             }
@@ -316,7 +316,7 @@ impl Server {
     fn deal_slots(&mut self, now: Instant) {
         if self.bug == Some(Bug::CutsHolds) {
             let mut limits = self.around.snapshot.policy.slots;
-            limits.hold = HOLD_MIN;
+            limits.hold = Duration::ZERO;
             self.around.admission.slots.adopt(&limits);
         }
         while let Some(ticket) = self.around.admission.slots.poll_expired(now) {

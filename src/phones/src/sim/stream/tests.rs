@@ -5,6 +5,7 @@
 use super::bug::Bug;
 use super::invariants::Violation;
 use super::scenario::Scenario;
+use engine::admission::slots::IdlePlace;
 
 pub(super) fn run(scenario: Scenario, seed: u64) -> u64 {
     let mut world = scenario.world(seed);
@@ -30,7 +31,9 @@ fn whatever_breaks_nothing_is_mixed_lost_overtaken_or_kept() {
 
 #[test]
 fn a_hundred_phones_share_a_few_slots() {
-    run(Scenario { phones: 120, clients_max: 20, ..Scenario::CALM }, 1);
+    for idle_place in [IdlePlace::Lend, IdlePlace::Keep] {
+        run(Scenario { phones: 120, clients_max: 20, idle_place, ..Scenario::CALM }, 1);
+    }
 }
 
 #[test]

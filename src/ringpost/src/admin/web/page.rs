@@ -144,8 +144,13 @@ fn health(page: &mut String, status: &Status) -> fmt::Result {
     let most = status.limits.clients_max;
     let used: u64 = status.workers.iter().map(|worker| worker.slots_used).sum();
     let waiting: u64 = status.workers.iter().map(|worker| worker.queue_waiting).sum();
+    let lent: u64 = status.workers.iter().map(|worker| worker.slots_lent).sum();
     if most > 0 {
-        write!(page, "<p>{used} of {most} places taken, {waiting} requests wait for one.</p>")?;
+        write!(
+            page,
+            "<p>{used} of {most} places taken, {waiting} requests wait for one, \
+             {lent} idle phones have lent theirs.</p>"
+        )?;
     }
     let reached = limits_status::reached(&status.figures);
     if !reached.is_empty() {

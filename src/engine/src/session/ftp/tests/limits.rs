@@ -1,7 +1,7 @@
 //! Limits: sessions, commands, log-ins, slots and memory.
 
 use super::*;
-use crate::admission::slots::Overflow;
+use crate::admission::slots::{IdlePlace, Overflow};
 
 #[test]
 fn one_session_too_many_is_told_so() {
@@ -78,6 +78,7 @@ fn wrong_passwords_end_the_session() {
 fn a_place_is_waited_for_and_its_owner_keeps_it() {
     let slots = |policy: &mut Policy| {
         policy.slots.clients_max = 1;
+        policy.slots.idle_place = IdlePlace::Keep;
         policy.slots.overflow = Overflow::Queue;
     };
     let mut bench = Bench::with(PHONE, slots).logged_in();

@@ -1,7 +1,7 @@
 //! Limits: connections, time, speed, session slots.
 
 use super::*;
-use crate::admission::slots::Overflow;
+use crate::admission::slots::{IdlePlace, Overflow};
 use crate::protocol::Protocol;
 use crate::session::{Handshake, Refusal, Stall};
 
@@ -121,6 +121,7 @@ fn a_body_that_is_as_fast_as_it_must_be_may_take_its_time() {
 fn the_time_that_a_body_had_to_wait_for_its_slot_is_not_counted() {
     let mut bench = Bench::with(|policy| {
         policy.slots.clients_max = 1;
+        policy.slots.idle_place = IdlePlace::Keep;
         policy.slots.queue_wait = Duration::from_secs(100);
         policy.slots.hold = Duration::from_secs(60);
     });
@@ -258,6 +259,7 @@ fn the_last_request_that_a_connection_may_have_is_answered_and_says_so() {
 fn a_phone_that_finds_no_slot_waits_its_turn_and_is_served() {
     let mut bench = Bench::with(|policy| {
         policy.slots.clients_max = 1;
+        policy.slots.idle_place = IdlePlace::Keep;
         policy.slots.hold = Duration::from_secs(1);
         policy.slots.queue_wait = Duration::from_secs(2);
     });
@@ -280,7 +282,7 @@ fn a_phone_that_finds_no_slot_waits_its_turn_and_is_served() {
 
 #[test]
 fn a_phone_that_has_waited_in_vain_is_told_when_to_come_again() {
-    let mut bench = Bench::with(|policy| policy.slots.clients_max = 1);
+    let mut bench = Bench::with(one_kept_place);
     bench.get("/a.txt");
     bench.connect(OTHER).send(&head("GET /a.txt", &[]));
     bench.wait(1_600);
@@ -295,6 +297,7 @@ fn a_phone_without_a_slot_is_refused_or_left_alone_as_configured() {
     for overflow in [Overflow::Refuse, Overflow::Drop] {
         let mut bench = Bench::with(|policy| {
             policy.slots.clients_max = 1;
+            policy.slots.idle_place = IdlePlace::Keep;
             policy.slots.overflow = overflow;
         });
         bench.get("/a.txt");
@@ -309,7 +312,7 @@ fn a_phone_without_a_slot_is_refused_or_left_alone_as_configured() {
 
 #[test]
 fn what_needs_no_slot_is_answered_without_one() {
-    let mut bench = Bench::with(|policy| policy.slots.clients_max = 1);
+    let mut bench = Bench::with(one_kept_place);
     bench.get("/a.txt");
     bench.connect(OTHER);
     for (request, status) in
@@ -323,6 +326,7 @@ fn what_needs_no_slot_is_answered_without_one() {
 fn a_phone_keeps_its_slot_between_its_requests() {
     let mut bench = Bench::with(|policy| {
         policy.slots.clients_max = 1;
+        policy.slots.idle_place = IdlePlace::Keep;
         policy.slots.overflow = Overflow::Refuse;
         policy.slots.hold = Duration::from_secs(5);
     });
@@ -341,7 +345,7 @@ fn a_phone_keeps_its_slot_between_its_requests() {
 
 #[test]
 fn a_phone_that_goes_while_it_waits_leaves_the_queue() {
-    let mut bench = Bench::with(|policy| policy.slots.clients_max = 1);
+    let mut bench = Bench::with(one_kept_place);
     bench.get("/a.txt");
     for is_reset in [true, false] {
         bench.connect(OTHER).send(&head("GET /a.txt", &[]));
@@ -443,6 +447,7 @@ fn a_handshake_that_failed_is_told_with_its_reason() {
 fn a_session_slot_is_shared_by_all_connections_of_a_phone() {
     let mut bench = Bench::with(|policy| {
         policy.slots.clients_max = 1;
+        policy.slots.idle_place = IdlePlace::Keep;
         policy.slots.overflow = Overflow::Refuse;
     });
     bench.get("/a.txt");

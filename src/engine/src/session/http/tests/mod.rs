@@ -9,6 +9,7 @@ mod discards;
 mod files;
 mod late;
 mod limits;
+mod places;
 mod protect;
 mod requests;
 mod rfc;
@@ -16,6 +17,7 @@ mod vault;
 
 use super::model::phone::{self, Reply};
 use super::model::{World, content, policy};
+use crate::admission::slots::IdlePlace;
 use crate::policy::snapshot::Policy;
 use crate::requests::StoreRequest;
 use crate::session::stream::{ConnectionId, Connections as _, Security};
@@ -217,6 +219,12 @@ impl Bench {
 
 /// Makes a head: `GET /a` becomes one of HTTP/1.1 with a host; a request with a version stays as it
 /// is.
+/// One phone is served at once, and keeps its place between two requests.
+fn one_kept_place(policy: &mut Policy) {
+    policy.slots.clients_max = 1;
+    policy.slots.idle_place = IdlePlace::Keep;
+}
+
 fn head(request: &str, fields: &[&str]) -> Vec<u8> {
     let mut lines = match request.contains(" HTTP/") {
         true => vec![request.to_owned()],

@@ -256,7 +256,7 @@ fn a_vault_that_a_reload_takes_away_is_no_reason_to_wait_for_ever() {
     assert_eq!(bench.statuses(), [405]);
     // While waiting for a session slot.
     for method in ["GET", "DELETE"] {
-        let mut bench = Bench::with(|policy| policy.slots.clients_max = 1);
+        let mut bench = Bench::with(one_kept_place);
         bench.get("/a.txt");
         bench.connect(OTHER).send(&head(&format!("{method} {ITEM}"), &[]));
         assert_eq!(bench.world.admission.slots.waiting(), 1);

@@ -1,12 +1,13 @@
 //! Limits: slots, pools, budgets, rate limits.
 
 use super::*;
-use crate::admission::slots::Overflow;
+use crate::admission::slots::{IdlePlace, Overflow};
 use crate::session::Refusal;
 
 fn one_client(overflow: Overflow) -> Bench {
     Bench::with(|policy| {
         policy.slots.clients_max = 1;
+        policy.slots.idle_place = IdlePlace::Keep;
         policy.slots.hold = Duration::from_secs(1);
         policy.slots.overflow = overflow;
     })
@@ -67,6 +68,103 @@ fn a_phone_that_has_begun_gets_its_next_files_while_others_wait() {
     bench.ack(1);
     bench.phone("10.0.0.9:1").read("two", "");
     assert_eq!(bench.phone("10.0.0.1:2001").read("two", ""), ["DATA 1 512"]);
+}
+
+/// One phone is served at once; the places of idle ones are lent.
+fn one_lent(policy: &mut Policy) {
+    policy.slots.clients_max = 1;
+    policy.slots.hold = Duration::from_secs(60);
+}
+
+#[test]
+fn an_idle_phone_lends_its_place_at_once_and_goes_first_when_it_asks_again() {
+    let mut bench = Bench::with(one_lent);
+    bench.read("empty", "");
+    bench.ack(1);
+    assert_eq!(bench.phone(OTHER).read("two", ""), ["DATA 1 512"]);
+    assert_eq!(bench.ack(1), ["DATA 2 188"]);
+    assert_eq!(bench.phone("10.0.0.9:1").read("empty", ""), SILENCE);
+    assert_eq!(bench.phone("10.0.0.1:2001").read("two", ""), SILENCE, "nobody is interrupted");
+    bench.phone(OTHER).ack(2);
+    assert_eq!(bench.world.admission.slots.waiting(), 1);
+    assert_eq!(bench.phone("10.0.0.1:2001").ack(1), ["DATA 2 188"], "it began first");
+}
+
+#[test]
+fn a_phone_that_does_not_answer_has_its_place_for_a_moment_and_its_transfer_goes_on() {
+    let mut bench = Bench::with(one_lent);
+    bench.read("two", "");
+    assert_eq!(bench.phone(OTHER).read("empty", ""), SILENCE);
+    bench.wait(399);
+    assert_eq!(bench.world.admission.slots.waiting(), 1);
+    bench.wait(2);
+    assert_eq!(bench.world.admission.slots.waiting(), 0);
+    assert_eq!(bench.open(), 2);
+    // It answers after all: it is served on, beyond the limit.
+    assert_eq!(bench.phone(PHONE).ack(1), ["DATA 2 188"]);
+    assert_eq!(bench.world.admission.slots.used_here(), 2);
+}
+
+#[test]
+fn a_phone_that_has_never_answered_leaves_nothing_behind() {
+    for idle_place in [IdlePlace::Lend, IdlePlace::Keep] {
+        let mut bench = Bench::with(|policy| {
+            one_lent(policy);
+            policy.slots.idle_place = idle_place;
+        });
+        bench.read("two", "");
+        bench.wait(20_000);
+        assert_eq!(bench.open(), 0);
+        let slots = &bench.world.admission.slots;
+        assert_eq!((slots.used_here(), slots.lent_here()), (0, 0));
+    }
+}
+
+#[test]
+fn a_phone_that_asks_again_after_it_has_waited_in_vain_keeps_its_rank() {
+    let mut bench = Bench::with(|policy| {
+        one_lent(policy);
+        policy.slots.idle_place = IdlePlace::Keep;
+        policy.slots.hold = Duration::from_secs(5);
+    });
+    bench.read("empty", "");
+    bench.ack(1);
+    bench.phone("10.0.0.8:1").read("two", "");
+    bench.wait(1_510);
+    bench.phone("10.0.0.9:1").read("two", "");
+    bench.wait(100);
+    bench.phone("10.0.0.8:1").read("two", "");
+    bench.wait(1_400);
+    bench.phone("10.0.0.9:1").read("two", "");
+    bench.wait(100);
+    bench.phone("10.0.0.8:1").read("two", "");
+    bench.wait(1_450);
+    bench.phone("10.0.0.9:1").read("two", "");
+    bench.phone("10.0.0.8:1").read("two", "");
+    bench.wait(1_000);
+    assert_eq!(bench.phone("10.0.0.8:1").ack(1), ["DATA 2 188"]);
+}
+
+#[test]
+fn a_name_that_does_not_exist_renews_the_hold() {
+    let mut bench = one_client(Overflow::Refuse);
+    bench.read("empty", "");
+    bench.ack(1);
+    bench.wait(900);
+    bench.phone("10.0.0.1:2001").read("none", "");
+    bench.wait(900);
+    assert_eq!(bench.phone(OTHER).read("two", ""), ["ERROR 0"]);
+    bench.wait(200);
+    assert_eq!(bench.phone(OTHER).read("two", ""), ["DATA 1 512"]);
+}
+
+#[test]
+fn the_servers_own_host_is_served_before_all_others() {
+    let mut bench = Bench::with(|policy| policy.slots.clients_max = 1);
+    bench.read("two", "");
+    assert_eq!(bench.phone(OTHER).read("two", ""), SILENCE);
+    assert_eq!(bench.phone("127.0.0.1:2000").read("two", ""), ["DATA 1 512"]);
+    assert_eq!(bench.phone("127.0.0.2:2000").read("two", ""), SILENCE);
 }
 
 #[test]

@@ -283,17 +283,17 @@ impl Storm {
         let back_after_s = SHARES.map(|share| {
             let count = (phones * share).div_ceil(100);
             let at_ms = self.back_ms_of(count)?;
-            Some((at_ms as f64 / 1e3 - after_floor.as_secs_f64()).max(0.0))
+            Some(to_ms(at_ms as f64 / 1e3 - after_floor.as_secs_f64()).max(0.0))
         });
         StormStatus {
             is_active,
             began_unix_s: self.floor.unix_s + after_floor.as_secs(),
-            seconds: over.now.since(began).as_secs_f64(),
+            seconds: to_ms(over.now.since(began).as_secs_f64()),
             phones,
             peak: self.peak,
             back,
             lost: self.lost,
-            phone_seconds: (self.back_us as f64 + lost_us + open_us) / 1e6,
+            phone_seconds: to_ms((self.back_us as f64 + lost_us + open_us) / 1e6),
             back_after_s,
         }
     }
@@ -348,6 +348,11 @@ impl StormStatus {
         }
         text
     }
+}
+
+/// Rounds seconds to milliseconds.
+fn to_ms(seconds: f64) -> f64 {
+    (seconds * 1e3).round() / 1e3
 }
 
 /// Returns phones by the age of their boot.

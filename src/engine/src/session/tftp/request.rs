@@ -152,7 +152,8 @@ impl Engine {
             TransferState::Sending(sending, _) => sending.has_just_answered(turn.now, ON_ITS_WAY),
             TransferState::Waiting | TransferState::Opening | TransferState::Receiving(_) => false,
         };
-        if turn.now.since(transfer.began) >= REPEAT && !has_just_answered {
+        // A repeat that was under way when the wait for a slot ended is no new request.
+        if turn.now.since(transfer.granted_at) >= REPEAT && !has_just_answered {
             return false;
         }
         if let TransferState::Sending(sending, _) = &transfer.state {
@@ -211,6 +212,7 @@ impl Engine {
             asked_at: datagram.port,
             request_hash,
             began: turn.now,
+            granted_at: turn.now,
             asked_again_at: None,
             requested,
             file,
@@ -255,6 +257,7 @@ impl Engine {
             return;
         }
         turn.admission.slots.begin(transfer.peer.ip(), Address::Claimed);
+        transfer.granted_at = turn.now;
         transfer.state = TransferState::Opening;
         self.half_open.count += 1;
         self.half_open.queue.push_back(id);

@@ -139,6 +139,8 @@ pub struct Transfer {
     pub request_hash: u64,
     /// When the request came.
     pub began: Instant,
+    /// When it got its session slot.
+    pub granted_at: Instant,
     /// When the same request came again, if it did.
     pub asked_again_at: Option<Instant>,
     /// The options and form of the request.

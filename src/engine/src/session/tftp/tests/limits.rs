@@ -146,6 +146,24 @@ fn a_phone_that_asks_again_after_it_has_waited_in_vain_keeps_its_rank() {
 }
 
 #[test]
+fn a_request_that_was_repeated_just_before_its_wait_ended_does_not_begin_anew() {
+    let mut bench = Bench::with(|policy| {
+        one_lent(policy);
+        policy.slots.idle_place = IdlePlace::Keep;
+        policy.slots.hold = Duration::from_secs(2);
+    });
+    bench.read("empty", "");
+    bench.ack(1);
+    bench.wait(600);
+    bench.phone(OTHER).read("two", "");
+    bench.wait(1_405);
+    assert_eq!(bench.ack(1), ["DATA 2 188"]);
+    assert_eq!(bench.read("two", ""), SILENCE, "it crossed the first block");
+    bench.ack(2);
+    assert_eq!(bench.last(), ("two".into(), Outcome::Done));
+}
+
+#[test]
 fn a_name_that_does_not_exist_renews_the_hold() {
     let mut bench = one_client(Overflow::Refuse);
     bench.read("empty", "");

@@ -1,4 +1,4 @@
-//! Thousands of simulated telephones against a server of files, over real sockets.
+//! Thousands of simulated phones against a server of files, over real sockets.
 //!
 //! Reads the command line and runs the phones of its protocol. Exit status 1 when any phone failed,
 //! 2 when the run could not be set up.

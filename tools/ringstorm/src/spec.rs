@@ -17,7 +17,7 @@ use crate::target::{Protocol, Target};
 /// Default retransmission timer of a TFTP phone.
 const TFTP_TIMER: Duration = Duration::from_secs(1);
 
-/// Thousands of simulated telephones against a server of files, over TFTP, HTTP or FTP, in clear
+/// Thousands of simulated phones against a server of files, over TFTP, HTTP or FTP, in clear
 /// or over TLS.
 ///
 /// Without --group the options describe one group of phones; with it they are what groups start

@@ -503,7 +503,11 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
                 return found;
             }
         }
-        self.trace.step(|| TraceStep::NotFound { name });
+        let catalog = self.catalog;
+        self.trace.step(|| match catalog.may_have(&stack, name) {
+            true => TraceStep::Unavailable { name },
+            false => TraceStep::NotFound { name },
+        });
         None
     }
 }

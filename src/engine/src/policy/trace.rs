@@ -161,6 +161,11 @@ pub enum TraceStep<'s> {
         /// The name.
         name: &'s FileName,
     },
+    /// No root in the order has it, and one of them cannot be read now.
+    Unavailable {
+        /// The name.
+        name: &'s FileName,
+    },
     /// A row of `[[upload]]` takes the name.
     UploadRule {
         /// The row.
@@ -204,7 +209,8 @@ impl TraceStep<'_> {
             | TraceStep::RemapRefused(_)
             | TraceStep::RootsOfNetwork { .. }
             | TraceStep::Looked { .. }
-            | TraceStep::NotFound { .. } => "name",
+            | TraceStep::NotFound { .. }
+            | TraceStep::Unavailable { .. } => "name",
             TraceStep::UploadRule { .. }
             | TraceStep::Quarantine { .. }
             | TraceStep::NoUploadRule => "upload",
@@ -276,6 +282,9 @@ impl fmt::Display for TraceStep<'_> {
             TraceStep::Looked { dir, file: Some(entry), .. } => write_found(f, dir, entry),
             TraceStep::Looked { dir, file: None, .. } => write!(f, "not in {}", dir.display()),
             TraceStep::NotFound { name } => write!(f, "not found: no root has {name}"),
+            TraceStep::Unavailable { name } => {
+                write!(f, "not found, but a root that may have {name} cannot be read now")
+            }
             TraceStep::UploadRule { rule, name } => {
                 write!(f, "row {:?} of [[upload]] stores it as {name}", rule.pattern)
             }

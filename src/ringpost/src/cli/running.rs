@@ -56,7 +56,12 @@ impl Server {
             ),
             NoAnswer::Denied { owner } => Failure::new(
                 Exit::CannotRead,
-                format!("{shown} answers to {owner} alone; run the command as root or as {owner}"),
+                match owner.to_string().as_str() {
+                    "root" => format!("{shown} answers to root alone; run the command as root"),
+                    owner => format!(
+                        "{shown} answers to {owner} alone; run the command as root or as {owner}"
+                    ),
+                },
             ),
             NoAnswer::Failed(why) => Failure::from(why.as_str()),
         }

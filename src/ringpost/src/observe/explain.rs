@@ -190,6 +190,7 @@ impl Trace for Recorder<'_> {
             | TraceStep::Protected { .. }
             | TraceStep::RootsOfNetwork { .. }
             | TraceStep::NotFound { .. }
+            | TraceStep::Unavailable { .. }
             | TraceStep::UploadRule { .. }
             | TraceStep::Quarantine { .. }
             | TraceStep::NoUploadRule => self.tell(step.label(), step),

@@ -15,6 +15,8 @@ use wire::time::{Duration, Instant};
 const ROWS: usize = 1 << 16;
 /// After this long without a request the next one begins a new boot.
 const PAUSE_MAX_S: u64 = 60;
+/// A boot takes no longer; whoever asks on and on is no phone that boots.
+const BOOT_MAX_MS: u64 = 30 * 60 * 1_000;
 /// A row has 16 bits to tell its phone, 28 for the begin in milliseconds, and 20 for the last
 /// request in seconds. Both wrap around after days, long after a row is out of date.
 const BEGAN_BITS: u32 = 28;
@@ -44,7 +46,8 @@ impl Boots {
         let ago = |now: u64, then: u64, bits: u32| now.wrapping_sub(then) & low(bits);
         let heard_ago = ago(now_s, known, HEARD_BITS);
         let goes_on = known >> 48 == tag && heard_ago <= PAUSE_MAX_S && known != u64::MAX;
-        let began_ago = if goes_on { ago(now_ms, known >> HEARD_BITS, BEGAN_BITS) } else { 0 };
+        let began_ago = ago(now_ms, known >> HEARD_BITS, BEGAN_BITS);
+        let began_ago = if goes_on && began_ago < BOOT_MAX_MS { began_ago } else { 0 };
         let began_ms = now_ms.saturating_sub(began_ago);
         let fresh =
             tag << 48 | (began_ms & low(BEGAN_BITS)) << HEARD_BITS | now_s & low(HEARD_BITS);

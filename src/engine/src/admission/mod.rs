@@ -14,7 +14,6 @@ mod kept_ranks;
 #[doc(hidden)]
 pub mod model;
 pub mod order;
-mod probe;
 mod queue;
 pub mod rate_limit;
 mod served;

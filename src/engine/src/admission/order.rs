@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use super::probe::Probe;
 use wire::time::{Duration, Instant};
 
 /// Packets in flight that are answered at once while others wait, over all workers.
@@ -18,9 +17,19 @@ pub const DELAY_MAX_DEFAULT: Duration = Duration::from_millis(500);
 pub const DELAY_LIMIT: Duration = Duration::from_secs(2);
 /// Fewest packets in flight that a worker answers at once.
 const AT_ONCE_MIN: u32 = 16;
-/// The smallest part of a round trip that is taken for waiting, so that a line without queues has
-/// at most 64 times as many packets in flight.
-const QUEUED_PART_MIN: f32 = 1.0 / 64.0;
+/// Answers that fall due together, in one turn, when a worker has more to do than it can: while
+/// fewer do, it keeps up, and more are answered at once.
+const BACKLOG_MIN: f32 = 4.0;
+/// Weight of one answer in the average of how many fall due together.
+const SAMPLE_WEIGHT: f32 = 1.0 / 64.0;
+/// A worker that had nothing to answer for so long keeps up.
+const QUIET: Duration = Duration::from_millis(2);
+/// How often the number of those who are answered at once is changed at most.
+const CHANGE_EVERY: Duration = Duration::from_millis(1);
+/// At most so many times as many packets are answered at once as are configured.
+const GROWTH_MAX: u32 = 1 << 10;
+/// A client that asks again sooner than this did not wait for the answer that is put off.
+const HURRY_MIN: Duration = Duration::from_millis(20);
 
 /// In which order those are answered who ask at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,7 +144,14 @@ pub struct Order<K> {
     share: u32,
     /// Packets in flight of those who are answered at once.
     in_flight: u32,
-    probe: Probe,
+    /// How many times as many as that are answered at once, because the worker keeps up.
+    growth: u32,
+    /// Answers that fell due in this turn, and how many usually do together.
+    due: u32,
+    usually_due: f32,
+    /// When the last answer fell due, and when the growth was changed last.
+    due_at: Instant,
+    changed_at: Instant,
     waiting: BTreeMap<Rank, K>,
     arrivals: u32,
 }
@@ -146,7 +162,11 @@ impl<K> Default for Order<K> {
             limits: OrderLimits::default(),
             share: AT_ONCE_DEFAULT,
             in_flight: 0,
-            probe: Probe::default(),
+            growth: 1,
+            due: 0,
+            usually_due: 0.0,
+            due_at: Instant::START,
+            changed_at: Instant::START,
             waiting: BTreeMap::new(),
             arrivals: 0,
         }
@@ -168,9 +188,7 @@ impl<K: Copy> Order<K> {
 
     /// Returns how many packets may be in flight of those who are answered at once.
     fn at_once_max(&self) -> u32 {
-        // Of `n` packets in flight, `n * queued_part` wait in a queue somewhere; the rest are on
-        // their way, and cost nobody anything.
-        (self.share as f32 / self.probe.queued_part().max(QUEUED_PART_MIN)) as u32
+        self.share.saturating_mul(self.growth)
     }
 
     fn has_room(&self, cost: u16) -> bool {
@@ -184,16 +202,16 @@ impl<K: Copy> Order<K> {
             self.leave(standing);
             return Ok(());
         }
+        self.due += 1;
+        self.due_at = now;
+        self.usually_due += (self.due as f32 - self.usually_due) * SAMPLE_WEIGHT;
         let patience = Duration::from_micros(u64::from(standing.patience_us));
         let delay = self.limits.delay_max.min(patience);
         // Those who began together do not ask again together.
         let earlier = delay / 64 * (standing.rank.arrival % 16) as u32;
         let until = |since: Instant| since + (delay - earlier);
         match standing.place {
-            Place::AtOnce => match self.probe.holds(standing.rank.arrival, now) {
-                Some(until) if !self.waiting.is_empty() => Err(until),
-                Some(_) | None => Ok(()),
-            },
+            Place::AtOnce => Ok(()),
             Place::Waiting if now >= until(standing.since) => {
                 // It is kept alive, and waits again for its next answer.
                 self.leave(standing);
@@ -213,6 +231,35 @@ impl<K: Copy> Order<K> {
                 Err(at)
             }
         }
+    }
+
+    /// All that was received in a turn has asked. Call it once a turn, before
+    /// [`Order::poll_next`].
+    pub fn end_asking(&mut self, now: Instant) {
+        let due = std::mem::take(&mut self.due);
+        if self.waiting.is_empty() || now.since(self.changed_at) < CHANGE_EVERY {
+            return;
+        }
+        self.changed_at = now;
+        if due == 0 && now.since(self.due_at) >= QUIET {
+            self.usually_due = 0.0;
+        }
+        if self.usually_due < BACKLOG_MIN {
+            self.growth = (self.growth * 2).min(GROWTH_MAX);
+        } else if self.usually_due > BACKLOG_MIN * 2.0 {
+            self.growth = (self.growth / 2).max(1);
+        }
+    }
+
+    /// Returns when the next turn is due at the latest, so that nobody waits for a worker that has
+    /// nothing to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.has_next() {
+            return Some(Instant::START);
+        }
+        let quiet_at = self.due_at.max(self.changed_at) + QUIET;
+        (!self.waiting.is_empty()).then_some(quiet_at)
     }
 
     /// Takes the transfer that is answered next, if there is room. Call until `None`, and give each
@@ -256,16 +303,10 @@ impl<K: Copy> Order<K> {
     /// A client whose answer was put off has asked again: it is answered now, and from now on in
     /// half of the time that it has waited.
     pub fn hurry(&mut self, standing: &mut Standing, now: Instant) {
-        if standing.place == Place::Waiting {
-            standing.limit_patience(now.since(standing.since));
+        let waited = now.since(standing.since);
+        if standing.place == Place::Waiting && waited >= HURRY_MIN {
+            standing.limit_patience(waited);
             self.leave(standing);
-        }
-    }
-
-    /// An answer came after `took`.
-    pub fn sample(&mut self, took: Duration, now: Instant) {
-        if !self.waiting.is_empty() {
-            self.probe.sample(took, self.in_flight, now);
         }
     }
 
@@ -347,37 +388,56 @@ mod tests {
         for key in 0..17 {
             let _ = order.ask(&mut standings[key], key, at(0));
         }
+        order.hurry(&mut standings[16], at(5));
+        assert!(standings[16].is_waiting(), "a packet that was doubled is no question");
         order.hurry(&mut standings[16], at(300));
         assert!(!standings[16].is_waiting());
         let again = order.ask(&mut standings[16], 16, at(301)).unwrap_err();
         assert!(again - at(301) <= Duration::from_millis(150));
     }
 
+    /// Lets so many transfers ask in each turn, a millisecond apart, and returns how many are
+    /// answered at once in the end.
+    fn answered_at_once(asks_a_turn: usize) -> usize {
+        let (mut order, mut standings) = order(100, 2_000);
+        for ms in 0..500 {
+            order.end_asking(at(ms));
+            while let Some(next) = order.poll_next() {
+                order.admit(&mut standings[next]);
+            }
+            for turn in 0..asks_a_turn {
+                let key = (ms as usize * asks_a_turn + turn) % standings.len();
+                let _ = order.ask(&mut standings[key], key, at(ms));
+            }
+        }
+        standings.iter().filter(|one| one.place == Place::AtOnce).count()
+    }
+
     #[test]
-    fn a_line_without_queues_has_more_in_flight_than_one_with_queues() {
-        // An answer takes `base_us`, and `each_us` for each packet in flight.
-        let in_flight = |base_us: u64, each_us: u64| {
-            let (mut order, mut standings) = order(100, 10_000);
-            for key in 0..10_000 {
-                let _ = order.ask(&mut standings[key], key, at(0));
+    fn a_worker_that_keeps_up_answers_everybody_at_once() {
+        assert_eq!(answered_at_once(2), 1_000, "all that have asked");
+    }
+
+    #[test]
+    fn while_many_answers_fall_due_together_some_wait() {
+        assert_eq!(answered_at_once(200), 100);
+    }
+
+    #[test]
+    fn those_who_wait_for_a_worker_that_has_nothing_to_do_are_answered_at_once() {
+        let (mut order, mut standings) = order(16, 1_000);
+        for (key, standing) in standings.iter_mut().enumerate() {
+            let _ = order.ask(standing, key, at(0));
+        }
+        let mut now = at(0);
+        while let Some(next) = order.poll_timeout() {
+            now = now.max(next);
+            order.end_asking(now);
+            while let Some(next) = order.poll_next() {
+                order.admit(&mut standings[next]);
             }
-            for ms in 0..3_000 {
-                let mut asked = 0;
-                for (key, standing) in standings.iter_mut().enumerate() {
-                    if standing.place == Place::AtOnce {
-                        asked += u64::from(order.ask(standing, key, at(ms)).is_ok());
-                    }
-                }
-                order.sample(Duration::from_micros(base_us + asked * each_us), at(ms));
-                while let Some(next) = order.poll_next() {
-                    order.admit(&mut standings[next]);
-                }
-            }
-            order.in_flight
-        };
-        assert!((100..170).contains(&in_flight(50, 20)), "{}", in_flight(50, 20));
-        assert_eq!(in_flight(50_000, 0), 6_400);
-        assert!((1_500..3_500).contains(&in_flight(20_000, 10)), "{}", in_flight(20_000, 10));
+        }
+        assert!(now <= at(20), "{now:?}");
     }
 
     #[test]

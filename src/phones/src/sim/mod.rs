@@ -87,13 +87,8 @@ struct Phone {
 }
 
 enum Event {
-    /// Reaches the server's receive buffer.
-    Datagram {
-        port: u16,
-        peer: SocketAddr,
-        bytes: Arc<[u8]>,
-        number: u64,
-    },
+    /// The server's turn is over.
+    TurnEnd,
     ToServer {
         port: u16,
         peer: SocketAddr,
@@ -124,9 +119,11 @@ pub struct World<S: Server> {
     phones: Vec<Phone>,
     up: Link,
     down: Link,
-    /// How long the server is busy with each datagram, and until when it is.
+    /// How long the server is busy with each datagram, those of its present turn, and those that
+    /// it finds in the next one.
     service: Duration,
-    busy_until: Instant,
+    turn: Vec<Event>,
+    received: Vec<Event>,
     random: Random,
     now: Instant,
     calendar: Calendar<Event>,
@@ -154,7 +151,8 @@ impl<S: Server> World<S> {
             up,
             down,
             service: Duration::ZERO,
-            busy_until: Instant::START,
+            turn: Vec::new(),
+            received: Vec::new(),
             random: Random::new(seed),
             now: Instant::START,
             calendar: Calendar::default(),
@@ -165,8 +163,8 @@ impl<S: Server> World<S> {
         }
     }
 
-    /// Makes the server busy for this long with each datagram: others wait, in an unbounded receive
-    /// buffer.
+    /// Makes the server busy for this long with each datagram: others wait for its next turn, in an
+    /// unbounded receive buffer.
     pub fn set_service(&mut self, service: Duration) {
         self.service = service;
     }
@@ -215,7 +213,9 @@ impl<S: Server> World<S> {
         let mut last_datagram = self.now;
         loop {
             let event_at = self.calendar.next_at();
-            let server_at = self.server.poll_timeout().map(|at| at.max(self.now));
+            let is_free = self.turn.is_empty();
+            let server_at = self.server.poll_timeout().filter(|_| is_free);
+            let server_at = server_at.map(|at| at.max(self.now));
             let Some(at) = [event_at, server_at].into_iter().flatten().min() else { return };
             let is_quiet = self.calendar.is_empty();
             if self.invariants.is_hopeless() {
@@ -295,15 +295,16 @@ impl<S: Server> World<S> {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Datagram { port, peer, bytes, number } => {
-                self.busy_until = self.busy_until.max(self.now) + self.service;
-                let event = Event::ToServer { port, peer, bytes, number };
-                self.schedule(self.busy_until, event);
+            Event::ToServer { .. } if self.service.is_zero() => self.deliver(event),
+            Event::ToServer { .. } => {
+                self.received.push(event);
+                self.begin_turn();
             }
-            Event::ToServer { port, peer, bytes, number } => {
-                let cause = self.invariants.delivered(port, peer, &bytes, number, self.now);
-                self.server.handle_datagram(port, peer, &bytes, self.now);
-                self.drain_server(cause);
+            Event::TurnEnd => {
+                std::mem::take(&mut self.turn).into_iter().for_each(|event| self.deliver(event));
+                self.server.handle_timeout(self.now);
+                self.drain_server(Cause::Timer);
+                self.begin_turn();
             }
             Event::ToPhone { phone, port, from, bytes } => {
                 let Some(phone_at) = self.phones.get_mut(phone) else { return };
@@ -327,6 +328,21 @@ impl<S: Server> World<S> {
                 self.drain_phone(phone);
             }
         }
+    }
+
+    /// Lets a server that has nothing to do take all that was received.
+    fn begin_turn(&mut self) {
+        if self.turn.is_empty() && !self.received.is_empty() {
+            self.turn = std::mem::take(&mut self.received);
+            self.schedule(self.now + self.service * self.turn.len() as u32, Event::TurnEnd);
+        }
+    }
+
+    fn deliver(&mut self, event: Event) {
+        let Event::ToServer { port, peer, bytes, number } = event else { return };
+        let cause = self.invariants.delivered(port, peer, &bytes, number, self.now);
+        self.server.handle_datagram(port, peer, &bytes, self.now);
+        self.drain_server(cause);
     }
 
     fn drain_phone(&mut self, phone: usize) {
@@ -353,8 +369,7 @@ impl<S: Server> World<S> {
             before = Some((number, peer, Arc::clone(&bytes)));
             for at in self.carry(phone, Way::Up, peer, port) {
                 let bytes = Arc::clone(&bytes);
-                let datagram = Event::Datagram { port, peer, bytes, number };
-                self.schedule(at, datagram);
+                self.schedule(at, Event::ToServer { port, peer, bytes, number });
             }
         }
         self.scratch = scratch;

@@ -158,9 +158,6 @@ impl Engine {
         };
         let was_proven = sending.is_proven();
         let acked = sending.handle_ack(block, turn.now);
-        if let Some(took) = sending.take_trip() {
-            self.order.sample(took, turn.now);
-        }
         if !was_proven && sending.is_proven() {
             let sends = u32::from(sending.unproven_sends());
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
@@ -289,6 +286,7 @@ impl Engine {
 
     /// Time has passed: resends, silent phones, and sends that pacing had delayed.
     pub fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
+        self.order.end_asking(turn.now);
         self.admit_next(turn);
         while let Some(id) = self.timers.pop_due(turn.now) {
             let Some(transfer) = self.transfers.open_mut(id) else { continue };
@@ -299,7 +297,9 @@ impl Engine {
             match &mut transfer.state {
                 TransferState::Waiting | TransferState::Opening => {}
                 TransferState::Sending(sending, _) => match sending.handle_timeout(turn.now) {
-                    None | Some(send::Late::Again) => {
+                    // An answer that was put off is due.
+                    None => self.ready(id, turn),
+                    Some(send::Late::Again) => {
                         if sending.is_backed_off() {
                             // Whoever is silent keeps nobody waiting.
                             self.order.leave(&mut transfer.standing);
@@ -332,7 +332,7 @@ impl Engine {
     /// Returns when to call [`Engine::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.order.has_next() { Some(Instant::START) } else { self.timers.next() }
+        [self.order.poll_timeout(), self.timers.next()].into_iter().flatten().min()
     }
 
     /// Returns the next question for the loader or the writer.

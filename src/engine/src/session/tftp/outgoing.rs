@@ -182,7 +182,11 @@ impl Engine {
                     self.finish(id, Outcome::Refused(Refusal::TooManyTransfers), turn);
                     return;
                 }
-                Err(Throttled::RateLimit(at)) => transfer.paced_until = Some(at),
+                Err(Throttled::RateLimit(at)) => {
+                    // Whoever may not send now keeps nobody waiting.
+                    self.order.leave(&mut transfer.standing);
+                    transfer.paced_until = Some(at);
+                }
             }
         }
         if transfer.paid {

@@ -58,8 +58,6 @@ pub struct Rto {
     first_us: u32,
     /// Longest timeout, after any number of doublings.
     ceiling_us: u32,
-    /// The last round trip, until it is taken; then 0.
-    latest_us: u32,
     doublings: u8,
 }
 
@@ -77,21 +75,14 @@ impl Rto {
     pub fn capped(first: Duration, ceiling: Duration) -> Self {
         let us = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         let (first_us, ceiling_us) = (us(first.min(ceiling)), us(ceiling));
-        Rto { trip: RoundTrip::default(), first_us, ceiling_us, latest_us: 0, doublings: 0 }
+        Rto { trip: RoundTrip::default(), first_us, ceiling_us, doublings: 0 }
     }
 
     /// A block that was sent once was acknowledged after `took`. Karn: a block sent twice gives no
     /// sample.
     pub fn sample(&mut self, took: Duration) {
         self.trip.sample(took);
-        self.latest_us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
         self.doublings = 0;
-    }
-
-    /// Returns the last round trip, if one was measured since the last call.
-    pub fn take_trip(&mut self) -> Option<Duration> {
-        let latest = std::mem::take(&mut self.latest_us);
-        (latest > 0).then(|| micros(latest))
     }
 
     /// Returns whether nothing came in time since the last answer.

@@ -91,9 +91,4 @@ impl Sending {
     pub fn is_backed_off(&self) -> bool {
         self.rto.is_backed_off()
     }
-
-    /// Returns the last round trip, if one was measured since the last call.
-    pub fn take_trip(&mut self) -> Option<Duration> {
-        self.rto.take_trip()
-    }
 }

@@ -154,6 +154,10 @@ impl Session {
 
     /// The client has ended its side.
     pub(super) fn handle_end(&mut self, cx: &mut Context<'_>) {
+        if self.is_handshaking() {
+            // It will never be secured, and reading on would find the end again and again.
+            return self.end(SessionState::Over, cx);
+        }
         self.input.end = InputEnd::Ended;
         self.read_on(cx);
         self.handle_hangup(cx);

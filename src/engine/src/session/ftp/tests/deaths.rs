@@ -118,6 +118,18 @@ fn data_over_tls_that_ends_without_a_word_is_not_whole() {
 }
 
 #[test]
+fn a_client_that_leaves_before_its_handshake_leaves_no_session() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.say("AUTH TLS"), [234]);
+    let id = bench.id;
+    bench.world.turn(|engine, turn| {
+        use crate::session::stream::{Connections as _, Next};
+        engine.handle_end(id, turn);
+        assert_eq!(engine.next(id), Next::Close);
+    });
+}
+
+#[test]
 fn a_session_that_ends_while_its_file_is_stored_takes_it_back_until_it_is_in_its_place() {
     for ends in [true, false] {
         let mut bench = midway("STOR /common/a.txt", true, false);

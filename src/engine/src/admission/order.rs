@@ -208,7 +208,7 @@ impl<K: Copy> Order<K> {
         let patience = Duration::from_micros(u64::from(standing.patience_us));
         let delay = self.limits.delay_max.min(patience);
         // Those who began together do not ask again together.
-        let earlier = delay / 64 * (standing.rank.arrival % 16) as u32;
+        let earlier = delay / 64 * (standing.rank.arrival % 16);
         let until = |since: Instant| since + (delay - earlier);
         match standing.place {
             Place::AtOnce => Ok(()),
@@ -370,8 +370,8 @@ mod tests {
     #[test]
     fn nobody_waits_for_an_answer_longer_than_the_limit_or_half_of_its_timer() {
         let (mut order, mut standings) = order(16, 40);
-        for key in 0..40 {
-            let _ = order.ask(&mut standings[key], key, at(0));
+        for (key, standing) in standings.iter_mut().enumerate() {
+            let _ = order.ask(standing, key, at(0));
         }
         standings[39].limit_patience(Duration::from_millis(200));
         for (key, most) in [(16, DELAY), (38, DELAY), (39, Duration::from_millis(100))] {
@@ -385,8 +385,8 @@ mod tests {
     #[test]
     fn a_client_that_asks_again_is_answered_now_and_sooner_from_then_on() {
         let (mut order, mut standings) = order(16, 17);
-        for key in 0..17 {
-            let _ = order.ask(&mut standings[key], key, at(0));
+        for (key, standing) in standings.iter_mut().enumerate() {
+            let _ = order.ask(standing, key, at(0));
         }
         order.hurry(&mut standings[16], at(5));
         assert!(standings[16].is_waiting(), "a packet that was doubled is no question");

@@ -282,9 +282,7 @@ impl fmt::Display for TraceStep<'_> {
             TraceStep::Looked { dir, file: Some(entry), .. } => write_found(f, dir, entry),
             TraceStep::Looked { dir, file: None, .. } => write!(f, "not in {}", dir.display()),
             TraceStep::NotFound { name } => write!(f, "not found: no root has {name}"),
-            TraceStep::Unavailable { name } => {
-                write!(f, "not found, but a root that may have {name} cannot be read now")
-            }
+            TraceStep::Unavailable { name } => write!(f, "a root that may have {name} is away"),
             TraceStep::UploadRule { rule, name } => {
                 write!(f, "row {:?} of [[upload]] stores it as {name}", rule.pattern)
             }

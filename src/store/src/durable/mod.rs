@@ -344,7 +344,7 @@ impl Disk {
     /// Does the same unless there is a file of that name: then the error is `AlreadyExists`.
     pub(crate) fn place_new(&mut self, temp: TempFile) -> io::Result<()> {
         let Target { dir, path, name } = &temp.to;
-        let synced = temp.synced.as_ref().map(|()| ());
+        let synced = temp.synced.as_ref().copied();
         let synced = synced.map_err(|why| io::Error::new(why.kind(), why.to_string()));
         let linked = synced.and_then(|()| self.reach(DiskStep::Rename));
         let linked = linked.and_then(|()| match temp.from.hard_link(&temp.name, dir, name) {

@@ -249,18 +249,6 @@ impl Writer {
         &self.limits
     }
 
-    /// Returns the number of old versions removed so far.
-    #[must_use]
-    pub(crate) fn versions_pruned(&self) -> u64 {
-        self.versions_pruned
-    }
-
-    /// Returns the oldest bytes removed from files that are appended to.
-    #[must_use]
-    pub fn cut_bytes(&self) -> u64 {
-        self.cuts.bytes
-    }
-
     fn begin(&mut self, job: &Job<'_>) -> PreparedJob {
         match job {
             Job::Upload(upload) => PreparedJob::Upload(self.begin_upload(upload)),

@@ -259,7 +259,7 @@ fn a_reload_does_not_make_a_vault_whose_disk_is_away() {
     std::fs::remove_dir(&vault).unwrap();
     assert!(bench.rewrite(&format!("{text}versions = 7\n")).taken);
     assert!(!vault.exists());
-    let look = || bench.daemon.directories.known().look(&[vault.clone()]);
+    let look = || bench.daemon.directories.known().look(std::slice::from_ref(&vault));
     while !look().first().is_some_and(|told| told.contains("cannot be read: No such file")) {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }

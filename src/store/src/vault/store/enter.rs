@@ -1,5 +1,5 @@
 //! Directories that were there before are opened, never made anew: a disk that is away must not
-//! look like an empty one.
+//! look like an empty one. And what the writer has counted.
 
 use std::io;
 use std::path::Path;
@@ -12,6 +12,18 @@ use super::{Job, Writer};
 use engine::vault::request::VaultError;
 
 impl Writer {
+    /// Returns the number of old versions removed so far.
+    #[must_use]
+    pub(crate) fn versions_pruned(&self) -> u64 {
+        self.versions_pruned
+    }
+
+    /// Returns the oldest bytes removed from files that are appended to.
+    #[must_use]
+    pub fn cut_bytes(&self) -> u64 {
+        self.cuts.bytes
+    }
+
     /// Opens a known vault, so that it is not created anew while its disk is away.
     pub(super) fn enter_vault(&mut self, job: &Job<'_>, vault: &Path) -> Result<(), VaultError> {
         match self.directories.known().open(vault) {

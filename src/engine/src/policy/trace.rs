@@ -234,9 +234,7 @@ impl fmt::Display for TraceStep<'_> {
                 write!(f, "{name} would be served, but no root has it")
             }
             TraceStep::CaCertificate => f.write_str("the certificate of the server's own CA"),
-            TraceStep::Vault { owner: VaultOwner::Named(item) } => {
-                write!(f, "a user's data: {item}")
-            }
+            TraceStep::Vault { owner: VaultOwner::Named(it) } => write!(f, "a user's data: {it}"),
             TraceStep::Vault { owner: VaultOwner::LoggedIn(family) } => {
                 write!(f, "the {family} of whoever is logged in at the phone")
             }

@@ -213,7 +213,7 @@ mod tests {
             ("ringpost.toml:6: ", "max"),
         ] {
             let is_it = |line: &&str| line.starts_with(start) && line.contains(part);
-            assert!(lines.iter().any(|line| is_it(line)), "{start} {part}\n{told}");
+            assert!(lines.iter().any(is_it), "{start} {part}\n{told}");
         }
     }
 

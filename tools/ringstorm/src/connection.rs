@@ -103,7 +103,12 @@ impl Connection {
             loss: Loss::Unreachable,
             words: describe(&fault),
         })?;
-        Ok(Connection {
+        Ok(Connection::over(socket, tls))
+    }
+
+    /// A connection over a socket that is registered, with nothing sent or received yet.
+    fn over(socket: TcpStream, tls: Option<ClientConnection>) -> Connection {
+        Connection {
             socket,
             tls: tls.map(Box::new),
             stage: Stage::Opening,
@@ -111,7 +116,7 @@ impl Connection {
             is_ended: false,
             is_readable: false,
             is_closed: false,
-        })
+        }
     }
 
     /// A connection that the server has opened; the phone is the client of its TLS all the same.
@@ -122,15 +127,7 @@ impl Connection {
     ) -> io::Result<Connection> {
         socket.set_nodelay(true)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Connection {
-            socket,
-            tls: tls.map(Box::new),
-            stage: Stage::Opening,
-            early: Vec::new(),
-            is_ended: false,
-            is_readable: false,
-            is_closed: false,
-        })
+        Ok(Connection::over(socket, tls))
     }
 
     /// Begins to secure a connection that has carried bytes in clear.

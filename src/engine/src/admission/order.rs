@@ -277,7 +277,7 @@ impl<K: Copy> Order<K> {
 
     /// Gives a transfer that [`Order::poll_next`] named its place.
     pub fn admit(&mut self, standing: &mut Standing) {
-        self.leave(standing);
+        debug_assert!(standing.is_waiting() && !self.waiting.contains_key(&standing.rank));
         self.place(standing);
     }
 

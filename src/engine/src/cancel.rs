@@ -36,13 +36,13 @@ impl CancelToken {
         self.0.load(Acquire) == CANCELLED
     }
 
-    /// Says that whoever asked for it has probably left. Everything else comes first from then on.
+    /// Says that the client has probably left. Everything else comes first from then on.
     pub fn doubt(&self) {
         // Whatever was decided before stays.
         let _ = self.0.compare_exchange(OPEN, DOUBTFUL, AcqRel, Acquire);
     }
 
-    /// Returns whether whoever asked for it has probably left.
+    /// Returns whether the client has probably left.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {
         self.0.load(Acquire) == DOUBTFUL
@@ -57,7 +57,7 @@ impl CancelToken {
     }
 }
 
-/// Cancels when it is dropped: whoever asked has left, or has the answer.
+/// Cancels when it is dropped: the client has left, or has the answer.
 #[derive(Debug, Default)]
 pub struct CancelOnDrop(CancelToken);
 

@@ -15,7 +15,7 @@ use wire::time::{Duration, Instant};
 const ROWS: usize = 1 << 16;
 /// After this long without a request the next one begins a new boot.
 const PAUSE_MAX_S: u64 = 60;
-/// A boot takes no longer; whoever asks on and on is no phone that boots.
+/// A boot takes no longer. A client that goes on asking is no phone that boots.
 const BOOT_MAX_MS: u64 = 30 * 60 * 1_000;
 /// A row has 16 bits to tell its phone, 28 for the begin in milliseconds, and 20 for the last
 /// request in seconds. Both wrap around after days, long after a row is out of date.

@@ -445,7 +445,7 @@ impl Slots {
         let held = self.sessions.places();
         if held < self.counted {
             self.shared.used.fetch_sub(self.counted - held, Relaxed);
-            // A place is free: whoever waits gets it at once.
+            // A place is free, and the next client that waits gets it at once.
             self.retry_at = Instant::START;
         } else {
             self.shared.used.fetch_add(held - self.counted, Relaxed);

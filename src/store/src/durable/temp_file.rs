@@ -63,7 +63,7 @@ pub(crate) struct FileAttrs<'a> {
     pub(crate) mode: u32,
     /// Its modification time; `None` for now.
     pub(crate) modified: Option<SystemTime>,
-    /// Whether it stays its writer's, whoever has the directory.
+    /// Whether it belongs to its writer and not to the owner of the directory.
     pub(crate) is_private: bool,
 }
 

@@ -301,7 +301,7 @@ impl Engine {
                     None => self.ready(id, turn),
                     Some(send::Late::Again) => {
                         if sending.is_backed_off() {
-                            // Whoever is silent keeps nobody waiting.
+                            // A silent phone holds no place.
                             self.order.leave(&mut transfer.standing);
                             transfer.fall_silent(turn);
                         }

@@ -183,7 +183,7 @@ impl Engine {
                     return;
                 }
                 Err(Throttled::RateLimit(at)) => {
-                    // Whoever may not send now keeps nobody waiting.
+                    // A transfer that its rate limit keeps back holds no place.
                     self.order.leave(&mut transfer.standing);
                     transfer.paced_until = Some(at);
                 }

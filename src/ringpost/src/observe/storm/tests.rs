@@ -1,4 +1,4 @@
-//! Storms from a seed: phones come and go, and what is told of them is compared with the truth.
+//! Storms from a seed: phones come and go, and each report is compared with the true figures.
 
 use std::net::{IpAddr, Ipv4Addr};
 
